@@ -1,0 +1,54 @@
+"""Data sets behind one face: ``open_dataset(name_or_path, split)``."""
+
+from pathlib import Path
+
+from course_utils.datasets.base import JOINTS, LIMBS, Dataset
+from course_utils.errors import DataError
+
+__all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset"]
+
+DATASETS = ("toyvoc", "toyvoc-small", "voc2007", "voc2012", "photographs", "lfw_faces")
+
+
+def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: bool = True) -> Dataset:
+    """Open a data set by name (one of `DATASETS`) or by path.
+
+    Paths: a folder in VOC layout, a COCO ``.json``, an imglab ``.xml``. ``split`` names a list of the data
+    set ("train", "val", "test", any list in ``ImageSets/Main``); None means all of it, for VOC itself
+    "trainval". With ``strict`` a faulty file raises one `DataError`; ``strict=False`` leaves faulty objects
+    and images out and counts them in ``dataset.report``.
+    """
+    # the readers are imported on demand: none needs the others' libraries
+    name = str(name_or_path)
+    if name in ("toyvoc", "toyvoc-small"):
+        from course_utils.datasets import toyvoc
+
+        return toyvoc.open_toyvoc(split, small=name == "toyvoc-small")
+    if name in ("voc2007", "voc2012"):
+        from course_utils.datasets.voc import open_voc
+
+        return open_voc(name.removeprefix("voc"), split, strict=strict)
+    if name in ("photographs", "lfw_faces"):
+        from course_utils.datasets.bundled import open_bundled
+
+        return open_bundled(name, split)
+
+    path = Path(name_or_path)
+    if path.is_dir():
+        from course_utils.datasets.voc import VocFolder
+
+        return VocFolder(path, split, strict=strict)
+    if path.suffix.lower() not in (".json", ".xml") or not path.exists():
+        raise DataError(
+            f"There is no data set {name!r}. Names are {', '.join(DATASETS)}; "
+            "a path may lead to a folder in VOC layout, a COCO .json or an imglab .xml file."
+        )
+    if split is not None:
+        raise DataError(f"{path} is one file without splits; leave split out, instead of {split!r}.")
+    if path.suffix.lower() == ".json":
+        from course_utils.datasets.coco import CocoFile
+
+        return CocoFile(path, strict=strict)
+    from course_utils.datasets.imglab import ImglabFile
+
+    return ImglabFile(path, strict=strict)

@@ -1,0 +1,63 @@
+"""Pictures with a slider that degrade to a static sheet (stored outputs, pages, slides)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from course_utils.plots import picture, show_figure
+from course_utils.progress import static_mode
+
+
+def explore(
+    draw: Callable[[Any, Axes], None],
+    name: str,
+    values: Sequence[Any],
+    static: Sequence[Any],
+    alt: str,
+    size: tuple[float, float] = (3.2, 3.0),
+) -> None:
+    """Show ``draw(value, ax)`` side by side for the ``static`` values; live, add a slider over ``values``.
+
+    Parameters
+    ----------
+    draw : draws one value into the axes that it is given.
+    name : what the value is, e.g. ``"sigma"``; it stands beside the slider and over each picture.
+    values : positions of the slider, in order.
+    static : the values on the sheet that pages, slides and stored outputs show.
+    alt : what a reader sees on the sheet, in a sentence.
+    size : width and height of one picture in inches.
+    """
+    fig, axes = plt.subplots(1, len(static), figsize=(size[0] * len(static), size[1]), squeeze=False)
+    for value, ax in zip(static, axes.flat, strict=True):
+        draw(value, ax)
+        ax.set_title(f"{name} = {value}")
+    show_figure(fig, alt)
+    if not static_mode():
+        from IPython.display import display
+
+        display(slider(draw, name, values, alt, size))
+
+
+def slider(
+    draw: Callable[[Any, Axes], None], name: str, values: Sequence[Any], alt: str, size: tuple[float, float]
+):
+    """The live half of `explore`: a widget that redraws one large picture when its slider moves."""
+    import ipywidgets as widgets
+
+    control = widgets.SelectionSlider(
+        options=list(values), value=values[len(values) // 2], description=name, continuous_update=False
+    )
+    screen = widgets.Image()
+
+    def redraw(_=None) -> None:
+        fig, ax = plt.subplots(figsize=(1.8 * size[0], 1.8 * size[1]))
+        draw(control.value, ax)
+        ax.set_title(f"{name} = {control.value}")
+        shown = picture(fig, f"{alt} ({name} = {control.value})")
+        screen.format, screen.value, screen.tooltip = shown.mime.partition("/")[2], shown.data, shown.alt
+
+    control.observe(redraw, names="value")
+    redraw()
+    return widgets.VBox([control, screen])
