@@ -17,7 +17,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab lint tests lessons execute constraints bench clean
+.PHONY: help run test lab lint data tests lessons execute constraints bench clean
 
 help:
 	@echo "make run          set up, execute the notebooks in order, write pages to browse under build/html"
@@ -59,18 +59,21 @@ lint: $(STAMP)
 	@echo "== lint"
 	@$(BIN)/ruff check $(CODE) notebooks
 
-tests: $(STAMP)
+tests: $(STAMP) data
 	@echo "== tests of the package"
 	@$(BIN)/python -m pytest -q tests
 
+data: $(STAMP)
+	@echo "== data"
+	@$(if $(QUIET),COURSE_STATIC=1) $(BIN)/course data
+
 # nbval runs each notebook in its own worker (`--dist loadfile`; cells of one notebook belong together) and compares the
 # outputs of cells tagged nbval-check-output; an exception in any cell fails. Hypothesis's plugin only costs time here.
-lessons: $(STAMP)
+lessons: $(STAMP) data
 	@echo "== notebooks"
 ifeq ($(LESSONS),)
 	@echo "No notebooks yet: nothing to run."
 else
-	@$(BIN)/python -c "from course_utils.datasets import toyvoc; toyvoc.ensure()"
 	@COURSE_STATIC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with=tests/sanitize.cfg -n 2 --dist loadfile \
 	  -p no:hypothesispytest $(LESSONS)

@@ -23,13 +23,14 @@ from pycocotools.cocoeval import COCOeval
 from sklearn.svm import LinearSVC
 from torch import nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign, box_iou, nms
 
 from course_utils.datasets import open_dataset
 from course_utils.datasets.coco import detections_to_coco, to_coco
 
-CELL, AREA, STEP = 8, 64, 1.2
+CELL, AREA, STEP, MARGIN = 8, 72, 1.2, 1.2
 
 
 def hog(image: np.ndarray) -> np.ndarray:
@@ -57,16 +58,25 @@ class Template:
         self.weights, self.bias = None, 0.0
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """Descriptor of the box grown to the template's aspect."""
+        """Descriptor of the box grown by the margin, then to the template's aspect."""
         rows, columns = self.cells
         cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        scale = max((box[2] - box[0]) / columns, (box[3] - box[1]) / rows) / CELL
-        corners = np.float32([[cx - columns * CELL * scale / 2, cy - rows * CELL * scale / 2],
-                              [cx + columns * CELL * scale / 2, cy - rows * CELL * scale / 2],
-                              [cx - columns * CELL * scale / 2, cy + rows * CELL * scale / 2]])
+        scale = MARGIN * max((box[2] - box[0]) / columns, (box[3] - box[1]) / rows) / CELL
+        corners = np.float32(
+            [
+                [cx - columns * CELL * scale / 2, cy - rows * CELL * scale / 2],
+                [cx + columns * CELL * scale / 2, cy - rows * CELL * scale / 2],
+                [cx - columns * CELL * scale / 2, cy + rows * CELL * scale / 2],
+            ]
+        )
         target = np.float32([[0, 0], [columns * CELL, 0], [0, rows * CELL]])
-        patch = cv2.warpAffine(image, cv2.getAffineTransform(corners, target), (columns * CELL, rows * CELL),
-                               flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+        patch = cv2.warpAffine(
+            image,
+            cv2.getAffineTransform(corners, target),
+            (columns * CELL, rows * CELL),
+            flags=cv2.INTER_AREA,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         return hog(patch).reshape(-1)
 
     def fit(self, positives: list[np.ndarray], negatives: list[np.ndarray]) -> None:
@@ -81,10 +91,13 @@ class Template:
         rows, columns = self.weights.shape[:2]
         if blocks.shape[0] < rows or blocks.shape[1] < columns:
             return torch.zeros(0), torch.zeros(0, 4), torch.zeros(0, 2, dtype=torch.long)
-        score = F.conv2d(torch.from_numpy(blocks.transpose(2, 0, 1).copy())[None], self.weights.permute(2, 0, 1)[None])[0, 0]
+        score = F.conv2d(torch.from_numpy(blocks.transpose(2, 0, 1).copy())[None], self.weights.permute(2, 0, 1)[None])[
+            0, 0
+        ]
         at = (score + self.bias > least).nonzero()
-        corner = at.flip(1).float() * CELL
-        size = torch.tensor([self.cells[1], self.cells[0]]) * float(CELL)
+        window = torch.tensor([self.cells[1], self.cells[0]]) * float(CELL)
+        corner = at.flip(1).float() * CELL + window * (1 - 1 / MARGIN) / 2
+        size = window / MARGIN
         return score[at[:, 0], at[:, 1]] + self.bias, torch.cat([corner, corner + size], 1) / scale, at
 
     def detect(self, levels, least: float = -1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,14 +112,20 @@ def train_templates(dataset, count: int, rng: np.random.Generator) -> list[Templ
     shots = [dataset[i] for i in range(count)]
     templates = []
     for label in range(1, len(dataset.classes) + 1):
-        sure = [(im, t["boxes"][k].numpy()) for im, t in shots for k in range(len(t["labels"]))
-                if t["labels"][k] == label and not t["difficult"][k] and not t["truncated"][k]]
+        sure = [
+            (im, t["boxes"][k].numpy())
+            for im, t in shots
+            for k in range(len(t["labels"]))
+            if t["labels"][k] == label and not t["difficult"][k] and not t["truncated"][k]
+        ]
         template = Template(np.stack([b for _, b in sure]))
         positives = []
         for image, (x1, y1, x2, y2) in sure:
             w = image.shape[1]
-            positives += [template.crop(image, np.array([x1, y1, x2, y2])),
-                          template.crop(image[:, ::-1], np.array([w - x2, y1, w - x1, y2]))]
+            positives += [
+                template.crop(image, np.array([x1, y1, x2, y2])),
+                template.crop(image[:, ::-1], np.array([w - x2, y1, w - x1, y2])),
+            ]
         negatives = []
         for image, target in shots:
             mine = target["boxes"][target["labels"] == label]
@@ -130,7 +149,7 @@ def train_templates(dataset, count: int, rng: np.random.Generator) -> list[Templ
                     for k in hard.tolist():
                         if not len(mine) or box_iou(boxes[k][None], mine).max() < 0.3:
                             i, j = at[k].tolist()
-                            negatives.append(blocks[i:i + rows, j:j + columns].reshape(-1))
+                            negatives.append(blocks[i : i + rows, j : j + columns].reshape(-1))
         for template, positives, negatives in templates:
             template.fit(positives, negatives)
     return [t for t, _, _ in templates]
@@ -141,23 +160,44 @@ def template_detections(dataset, templates) -> list[dict]:
     for image, _ in dataset:
         levels = list(pyramid(image))
         found = [t.detect(levels) for t in templates]
-        out.append({"boxes": torch.cat([b for b, _ in found]), "scores": torch.cat([s for _, s in found]),
-                    "labels": torch.cat([torch.full((len(s),), k + 1) for k, (_, s) in enumerate(found)])})
+        out.append(
+            {
+                "boxes": torch.cat([b for b, _ in found]),
+                "scores": torch.cat([s for _, s in found]),
+                "labels": torch.cat([torch.full((len(s),), k + 1) for k, (_, s) in enumerate(found)]),
+            }
+        )
     return out
 
 
 def small_rcnn(classes: int) -> FasterRCNN:
     """torchvision's Faster R-CNN on a four-layer backbone of stride 8, for pictures of 128 px."""
+
     def block(a, b, stride):
         return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
 
-    backbone = nn.Sequential(block(3, 32, 2), block(32, 64, 2), block(64, 128, 2), block(128, 128, 1), block(128, 128, 1))
+    backbone = nn.Sequential(
+        block(3, 32, 2), block(32, 64, 2), block(64, 128, 2), block(128, 128, 1), block(128, 128, 1)
+    )
     backbone.out_channels = 128
-    return FasterRCNN(backbone, classes + 1, min_size=128, max_size=128, image_mean=[0.5] * 3, image_std=[0.25] * 3,
-                      rpn_anchor_generator=AnchorGenerator(((16, 32, 56, 90),), ((0.5, 1.0, 2.0),)),
-                      box_roi_pool=MultiScaleRoIAlign(["0"], 5, 2), rpn_pre_nms_top_n_train=300, rpn_post_nms_top_n_train=150,
-                      rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=100, box_batch_size_per_image=64,
-                      box_detections_per_img=50, box_score_thresh=0.02)
+    return FasterRCNN(
+        backbone,
+        min_size=128,
+        max_size=128,
+        image_mean=[0.5] * 3,
+        image_std=[0.25] * 3,
+        rpn_anchor_generator=AnchorGenerator(((24, 40, 64, 90),), ((0.5, 1.0, 2.0),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], 5, 1),
+        box_head=TwoMLPHead(128 * 25, 256),
+        box_predictor=FastRCNNPredictor(256, classes + 1),
+        rpn_pre_nms_top_n_train=300,
+        rpn_post_nms_top_n_train=150,
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_test=100,
+        box_batch_size_per_image=32,
+        box_detections_per_img=50,
+        box_score_thresh=0.02,
+    )
 
 
 def halved(image: np.ndarray) -> torch.Tensor:
@@ -186,7 +226,10 @@ def train_rcnn(dataset, cpu_seconds: float, seed: int) -> FasterRCNN:
             for k in batch.tolist():
                 image, boxes, labels = shots[k]
                 if torch.rand(1, generator=generator) < 0.5:
-                    image, boxes = image.flip(2), torch.stack([128 - boxes[:, 2], boxes[:, 1], 128 - boxes[:, 0], boxes[:, 3]], 1)
+                    image, boxes = (
+                        image.flip(2),
+                        torch.stack([128 - boxes[:, 2], boxes[:, 1], 128 - boxes[:, 0], boxes[:, 3]], 1),
+                    )
                 images.append(image)
                 targets.append({"boxes": boxes, "labels": labels})
             loss = sum(model(images, targets).values())
@@ -224,7 +267,9 @@ def ap50(dataset, detections: list[dict]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="toyvoc")
-    parser.add_argument("--cpu-seconds", type=float, default=240.0, help="training budget of the CNN (two minutes of two cores)")
+    parser.add_argument(
+        "--cpu-seconds", type=float, default=240.0, help="training budget of the CNN (two minutes of two cores)"
+    )
     parser.add_argument("--only", choices=["template", "cnn"])
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -244,8 +289,10 @@ def main() -> None:
         print(f"{name:20s}" + "".join(f"{v:8.2f}" for v in values) + f"{np.nanmean(values):8.2f}")
     if len(rows) == 2:
         a, b = rows.values()
-        print(f"ratio of the means {np.nanmean(b) / np.nanmean(a):.2f}; template within .15-.45 on "
-              f"{int(((a >= 0.15) & (a <= 0.45)).sum())} of {len(a)} classes")
+        print(
+            f"ratio of the means {np.nanmean(b) / np.nanmean(a):.2f}; template within .15-.45 on "
+            f"{int(((a >= 0.15) & (a <= 0.45)).sum())} of {len(a)} classes"
+        )
 
 
 if __name__ == "__main__":

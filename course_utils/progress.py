@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def static_mode() -> bool:
-    """True when ``COURSE_STATIC=1``: outputs are being stored or checked, so they must be the same every time."""
+    """True when ``COURSE_STATIC=1``: outputs are being stored or checked, so they must never vary."""
     return os.environ.get("COURSE_STATIC") == "1"
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata as md
 import shutil
+import sys
 from collections import namedtuple
 
 import pytest
@@ -120,6 +121,17 @@ def test_no_kernel(monkeypatch):
 
     monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", nothing)
     assert d.kernel().line().startswith("[FAIL] Jupyter starts this Python: no kernel named python3\n")
+
+
+def test_nothing_installed_is_a_report_and_no_traceback(monkeypatch, capsys):
+    for module in ("torch", "torchvision", "torchvision.ops", "jupyter_client.kernelspec"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert d.main(None) == 1
+    out = capsys.readouterr().out
+    assert (
+        "[FAIL] torch and torchvision belong together" in out and "[FAIL] Jupyter starts this Python" in out
+    )
+    assert "[ -- ] GPU: unknown" in out and out.count(d.INSTALL) == 2
 
 
 def test_missing_nbval_does_not_fail(installed):

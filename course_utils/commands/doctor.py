@@ -143,9 +143,11 @@ def _nms_of_two_boxes() -> list[int]:
 
 def kernel() -> Check:
     """Jupyter's kernel ``python3`` must be this very Python, or notebooks lack the course's packages."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
     name = "Jupyter starts this Python"
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    except ImportError as error:
+        return Check(name, False, str(error), MEND)
     cure = "in the course's environment: python -m ipykernel install --sys-prefix"
     try:
         program = KernelSpecManager().get_kernel_spec("python3").argv[0]

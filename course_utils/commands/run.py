@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import threading
@@ -130,6 +131,8 @@ def main(args: argparse.Namespace) -> int:
 def _prepare_data() -> None:
     from course_utils.datasets import toyvoc
 
+    if not sys.stderr.isatty():
+        os.environ["COURSE_STATIC"] = "1"  # a progress bar in a log is one endless line
     toyvoc.ensure()
 
 

@@ -7,7 +7,7 @@ from course_utils.errors import DataError
 
 __all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset"]
 
-DATASETS = ("toyvoc", "toyvoc-small", "voc2007", "voc2012", "photographs", "lfw_faces")
+DATASETS = ("toyvoc", "toyvoc-small", "toynet", "voc2007", "voc2012", "photographs", "lfw_faces")
 
 
 def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: bool = True) -> Dataset:
@@ -20,10 +20,10 @@ def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: 
     """
     # the readers are imported on demand: none needs the others' libraries
     name = str(name_or_path)
-    if name in ("toyvoc", "toyvoc-small"):
-        from course_utils.datasets import toyvoc
+    if name in ("toyvoc", "toyvoc-small", "toynet"):
+        from course_utils.datasets.toyvoc import open_world
 
-        return toyvoc.open_toyvoc(split, small=name == "toyvoc-small")
+        return open_world(name, split)
     if name in ("voc2007", "voc2012"):
         from course_utils.datasets.voc import open_voc
 

@@ -68,8 +68,8 @@ class Report:
         listed = "\n  ".join(lines[:shown]) + (f"\n  ... and {total - shown} more" if total > shown else "")
         raise DataError(
             f"{what} has {total} fault{'s' * (total > 1)}:\n  {listed}\n"
-            "Mend the files, or open with strict=False: then what cannot be used is left out, boxes that stick "
-            "out are cut, and dataset.report counts it all."
+            "Mend the files, or open with strict=False: then what cannot be used is left out, boxes that "
+            "stick out are cut, and dataset.report counts it all."
         )
 
     def __str__(self) -> str:

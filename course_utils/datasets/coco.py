@@ -20,12 +20,17 @@ from course_utils.errors import DataError
 class CocoFile(Dataset):
     """A data set in COCO's JSON.
 
-    Parameters ---------- path : the JSON file. images : folder of the pictures. None looks beside the JSON
-    file, in ``images``, ``JPEGImages`` and the folder that the file is named after
-    (``instances_val2017.json``: ``val2017``), and in the same places one folder higher.
+    Parameters
+    ----------
+    path : the JSON file.
+    images : folder of the pictures. None looks beside the JSON file, in ``images``, ``JPEGImages`` and the folder
+        that the file is named after (``instances_val2017.json``: ``val2017``), and in the same places one folder
+        higher.
     strict : as in `course_utils.datasets.voc.VocFolder`.
 
-    Notes ----- Boxes ``x, y, width, height`` become ``x, y, x + width, y + height``. Labels 1..K follow the
+    Notes
+    -----
+    Boxes ``x, y, width, height`` become ``x, y, x + width, y + height``. Labels 1..K follow the
     category ids in rising order, whatever their gaps; ``category_ids[label - 1]`` leads back,
     ``image_ids[i]`` is COCO's number of image ``i``. A crowd is ``iscrowd`` and also ``difficult``, so that
     every metric passes over it; our writer's ``difficult``, ``truncated`` and ``occluded`` are read where

@@ -20,8 +20,9 @@ def read_header(path: str | Path) -> tuple[int, int, int]:
     """
     try:
         with Image.open(path) as image:
-            # of a PNG only a tag that stands before the pixels: to look behind them, Pillow decodes it all
-            looked_at = image.format != "PNG" or "exif" in image.info
+            # Pillow turns TIFF files by itself. Of a PNG only a tag that stands before the pixels counts:
+            # to look behind them, Pillow decodes it all
+            looked_at = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
             orientation = image.getexif().get(_ORIENTATION, 1) if looked_at else 1
             return *image.size, orientation if orientation in range(1, 9) else 1
     except _UNREADABLE as error:

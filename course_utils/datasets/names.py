@@ -94,10 +94,9 @@ def _concepts() -> tuple[dict[str, tuple[str, ...]], ...]:
     concepts = []
     for voc, (coco, numbers) in _VOC.items():
         toys = tuple(toy for toy, (wider, _) in _TOY.items() if wider == voc)
-        finer = {number for toy in toys for number in _TOY[toy][1]}
         toy_names = (voc,) if voc in TOYVOC_CLASSES else ()
-        rest = tuple(imagenet[number] for number in numbers if number not in finer)
-        concepts.append({"toyvoc": toy_names, "voc": (voc,), "coco": (coco,), "imagenet": rest})
+        all_kinds = tuple(imagenet[number] for number in numbers)
+        concepts.append({"toyvoc": toy_names, "voc": (voc,), "coco": (coco,), "imagenet": all_kinds})
         for toy in toys:
             names = tuple(imagenet[number] for number in _TOY[toy][1])
             concepts.append({"toyvoc": (toy,), "voc": (voc,), "coco": (coco,), "imagenet": names})

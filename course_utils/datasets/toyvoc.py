@@ -1,8 +1,8 @@
-"""ToyVOC: toys before real photographs, in VOC layout, drawn on first use from a seed.
+"""ToyVOC and ToyNet: toys before real photographs, in VOC layout, drawn on first use from a seed.
 
 The folder that comes out is an ordinary VOC folder (JPEGImages, Annotations, ImageSets/Main,
 SegmentationObject, classes.txt) with one COCO JSON per list in ``coco/`` and, beside them, what it was made
-from (``toyvoc.json``) and the checksums of its files (``checksums/``).
+from (``toyvoc.json``) and the checksums of its scenes (``checksums.json``).
 """
 
 import dataclasses
@@ -25,8 +25,38 @@ from course_utils.paths import data_dir
 from course_utils.progress import progress
 
 CLASSES = ("bus", "car", "cat", "chair", "dog", "duck", "goose", "horse", "person", "sheep")
-SPLITS = {"train": 1200, "val": 200, "test": 400}
-SMALL = {"train": ("train", 300), "test": ("val", 100)}
+NET_CLASSES = (
+    "aeroplane", "boat", "bottle", "cactus", "castle", "crab", "dice", "fish", "flower", "guitar", "hammer", "house",
+    "lamp", "mug", "mushroom", "robot", "rocket", "snail", "snake", "snowman", "spider", "table", "train", "umbrella",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """A procedural data set: how many scenes its splits have, and whether a scene shows a *single* object.
+
+    ``part_lists`` maps a further list to (split, how many of its first scenes).
+    """
+
+    classes: tuple[str, ...]
+    splits: dict[str, int]
+    part_lists: dict[str, tuple[str, int]]
+    single: bool = False
+
+    def lists(self) -> dict[str, list[str]]:
+        """Every list and its image ids, such as ``train_000017``."""
+        ids = {split: [f"{split}_{i:06d}" for i in range(n)] for split, n in self.splits.items()}
+        return ids | {name: ids[split][:n] for name, (split, n) in self.part_lists.items()}
+
+
+WORLDS = {
+    # small_test is part of val, so that playing with it never spends the test set.
+    "toyvoc": World(
+        CLASSES, {"train": 1200, "val": 200, "test": 400}, {"small_train": ("train", 300), "small_test": ("val", 100)}
+    ),
+    # Behind ToyNet stand ToyVOC's train and val quarters of the photographs, never its test quarter.
+    "toynet": World(NET_CLASSES, {"train": 4800, "val": 480}, {}, single=True),
+}
 
 
 @dataclass(frozen=True)
@@ -35,58 +65,51 @@ class Recipe:
 
     Attributes
     ----------
+    world : "toyvoc", or "toynet" for pretraining: one object a scene, of classes that ToyVOC does not have
     seed : scene i of a split depends on (seed, split, i) and on nothing else
     size : pixels per side
-    difficulty : 0 stiff toys in side view on an empty stage; 1 ToyVOC; 1.5 is more of everything
-    classes : names out of ``CLASSES``
+    difficulty : 0 stiff toys on an empty stage; 1 ToyVOC; 2 any pose from any side in a crowd
+    classes : some of the world's classes; None means all
     quarters : 0 to 3, how the photographs are dealt out to the splits (``toys.backgrounds``)
     """
 
+    world: str = "toyvoc"
     seed: int = 2016
     size: int = 256
     difficulty: float = 1.0
-    classes: tuple[str, ...] = CLASSES
+    classes: tuple[str, ...] | None = None
     quarters: int = 0
 
     def __post_init__(self):
-        unknown = sorted(set(self.classes) - set(CLASSES))
-        if unknown or not self.classes or len(set(self.classes)) < len(self.classes):
+        if self.world not in WORLDS:
+            raise CourseError(f"The worlds are {', '.join(WORLDS)}; asked for {self.world}.")
+        known = WORLDS[self.world].classes
+        if self.classes is None:
+            object.__setattr__(self, "classes", known)
+        if not self.classes or set(self.classes) - set(known) or len(set(self.classes)) < len(self.classes):
+            asked = ", ".join(self.classes) or "none"
             raise CourseError(
-                f"ToyVOC's classes are {', '.join(CLASSES)}; asked for {', '.join(self.classes) or 'none'}."
+                f"{self.world} has the classes {', '.join(known)}, each to be named once; asked for {asked}."
             )
         if not 96 <= self.size <= 1024:
             raise CourseError(f"A scene has 96 to 1024 pixels a side; asked for {self.size}.")
         if not 0 <= self.difficulty <= 2:
             raise CourseError(f"The difficulty goes from 0 to 2; asked for {self.difficulty}.")
         if self.quarters not in range(4):
-            raise CourseError(
-                f"The photographs have 4 quarters, so --quarters is 0 to 3; asked for {self.quarters}."
-            )
-
-
-def lists() -> dict[str, list[str]]:
-    """Every list of ToyVOC and its image ids.
-
-    ``small_test`` is part of val, so playing with it never spends the test set.
-    """
-    ids = {split: [f"{split}_{i:06d}" for i in range(n)] for split, n in SPLITS.items()}
-    return ids | {f"small_{name}": ids[split][:n] for name, (split, n) in SMALL.items()}
+            raise CourseError(f"The photographs have four quarters, 0 to 3; asked for {self.quarters}.")
 
 
 def draw(recipe: Recipe, image_id: str):
     """Scene *image_id* (such as ``train_000017``), a ``toys.scene.Scene``."""
     from course_utils.toys.scene import random_scene
 
+    world = WORLDS[recipe.world]
     split, number = image_id.rsplit("_", 1)
-    rng = np.random.default_rng([recipe.seed, list(SPLITS).index(split), int(number)])
+    rng = np.random.default_rng([recipe.seed, list(world.splits).index(split), int(number)])
     return random_scene(
-        rng,
-        split=split,
-        classes=recipe.classes,
-        difficulty=recipe.difficulty,
-        size=recipe.size,
-        quarters=recipe.quarters,
-    )
+        rng, split=split, classes=recipe.classes, difficulty=recipe.difficulty, size=recipe.size,
+        quarters=recipe.quarters, single=world.single,
+    )  # fmt: skip
 
 
 def _files(root: Path, image_id: str) -> tuple[Path, Path, Path]:
@@ -112,9 +135,7 @@ def _write(recipe: Recipe, root: Path, image_id: str) -> None:
         occluded=scene.occluded,
         joints=scene.joints,
     )
-    write_annotation(
-        annotation, image_id, scene.image.shape[:2], target, recipe.classes, extra={"segmented": 1}
-    )
+    write_annotation(annotation, image_id, scene.image.shape[:2], target, recipe.classes, extra={"segmented": 1})
 
 
 def _checksum(paths: Iterable[Path]) -> str | None:
@@ -135,13 +156,10 @@ def _stamp(recipe: Recipe) -> str:
     return json.dumps(stamp, indent=1) + "\n"
 
 
-def ensure(
-    names: Iterable[str] = (*SPLITS, *(f"small_{s}" for s in SMALL)),
-    recipe: Recipe | None = None,
-    root: Path | None = None,
-) -> Path:
-    """Make sure that the lists *names* stand whole in *root* (default ``data/toyvoc``); return the folder.
+def ensure(names: Iterable[str] | None = None, recipe: Recipe | None = None, root: Path | None = None) -> Path:
+    """Make sure that the lists *names* (None: all of the world's) stand whole in *root*; return that folder.
 
+    Without *recipe* it is ToyVOC; without *root* the folder is named after the world, in the data folder.
     Scenes that are missing, damaged or half-written are drawn (again); an interrupted run goes on where it
     stopped; scenes of another version of the renderer are replaced.
 
@@ -150,9 +168,10 @@ def ensure(
     DataError : *root* holds something that is no ToyVOC, or one made by another recipe
     """
     recipe = recipe or Recipe()
-    root = Path(root or data_dir() / "toyvoc")
+    root = Path(root or data_dir() / recipe.world)
     _claim(root, recipe)
-    ids_of = lists()
+    ids_of = WORLDS[recipe.world].lists()
+    names = list(ids_of if names is None else names)
     wanted = sorted({i for name in names for i in ids_of[name]})
     known = _recorded(root)
     fresh = [i for i in wanted if i not in known or known[i] != _checksum(_files(root, i))]
@@ -180,7 +199,7 @@ def _recorded(root: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text())
     except ValueError:  # a damaged record proves nothing: every scene is drawn again
-        return {i: "" for ids in lists().values() for i in ids}
+        return {annotation.stem: "" for annotation in root.glob("Annotations/*.xml")}
 
 
 def _claim(root: Path, recipe: Recipe) -> None:
@@ -217,24 +236,31 @@ def _write_coco(root: Path, name: str) -> None:
 
 
 def verify(root: Path | None = None) -> dict[str, list[str]]:
-    """Damaged or missing scenes per list that was made in *root*; all empty lists when everything is whole.
+    """Damaged or missing scenes of every list that was made in *root* (default: ToyVOC's folder).
+
+    Raises DataError if *root* holds no scenes of ours.
     """
     root = Path(root or data_dir() / "toyvoc")
     if not (root / "toyvoc.json").is_file():
         raise DataError(f"{root} holds no ToyVOC. Make it with: course data")
-    known, ids_of = _recorded(root), lists()
-    made = [name for name in ids_of if (root / "ImageSets" / "Main" / f"{name}.txt").is_file()]
-    return {name: [i for i in ids_of[name] if known.get(i) != _checksum(_files(root, i))] for name in made}
+    known = _recorded(root)
+    damaged = {}
+    for path in sorted((root / "ImageSets" / "Main").glob("*.txt")):
+        ids = path.read_text().split()
+        damaged[path.stem] = [i for i in ids if known.get(i) != _checksum(_files(root, i))]
+    return damaged
 
 
-def open_toyvoc(split: str, *, small: bool = False) -> VocFolder:
-    """ToyVOC's train, val or test part, or toyvoc-small's train or test part; drawn first if need be."""
-    names = SMALL if small else SPLITS
-    if split not in names:
-        raise CourseError(
-            f"{'toyvoc-small' if small else 'toyvoc'} has the splits {', '.join(names)}; asked for {split}."
-        )
-    name = f"small_{split}" if small else split
-    dataset = VocFolder(ensure([name]), name)
-    dataset.name, dataset.split = ("toyvoc-small" if small else "toyvoc"), split
+def open_world(name: str, split: str | None) -> VocFolder:
+    """A split of "toyvoc", "toyvoc-small" or "toynet", drawn first if need be.
+
+    Raises CourseError for a split that there is not.
+    """
+    world = name.removesuffix("-small")
+    small = "small_" if name != world else ""
+    known = [s.removeprefix(small) for s in WORLDS[world].lists() if s.startswith("small_") == bool(small)]
+    if split not in known:
+        raise CourseError(f"{name} has the splits {', '.join(known)}; asked for {split}.")
+    dataset = VocFolder(ensure([small + split], Recipe(world)), small + split)
+    dataset.name, dataset.split = name, split
     return dataset

@@ -76,22 +76,28 @@ class VocFolder(Dataset):
     """A folder with ``JPEGImages``, ``Annotations``, and where present ``ImageSets/Main`` and
     ``SegmentationObject``.
 
-    Parameters ---------- root : the folder. split : a list in ``ImageSets/Main``, without ``.txt``; None
-    reads all annotations. Of a per-class list such as ``cat_train`` (lines ``id -1``) the images marked -1,
-    without the class, are left out.
+    Parameters
+    ----------
+    root : the folder.
+    split : a list in ``ImageSets/Main``, without ``.txt``; None reads all annotations. Of a per-class list such
+        as ``cat_train`` (lines ``id -1``) the images marked -1, without the class, are left out.
     classes : names in the order of the labels. None: those of ``classes.txt`` in the folder if there is one,
         VOC's twenty if the folder is called VOC2005..VOC2012, otherwise all names in all annotations, sorted;
         so labels agree between splits.
     strict : True raises one `DataError` that lists the faults; False leaves out faulty objects and images and
         counts them in ``report``.
 
-    Notes ----- ``(xmin, ymin, xmax, ymax)`` of the files, 1-based and inclusive, become ``(xmin - 1, ymin -
-    1, xmax, ymax)``; a file's box with ``xmax <= xmin`` counts as zero-size. Opening parses the annotations
-    and reads the headers of the images. Pixels are decoded when an image is asked for, so a truncated image
-    raises then; with ``strict=False`` all images are decoded once at opening (about 1 ms each), so that
-    broken ones can be left out. The picture file of an annotation is the one with the same name, whatever its
-    suffix. Instance masks are ``SegmentationObject/<id>.png`` with value k for the k-th object of the
-    annotation, 255 for nobody.
+    Notes
+    -----
+    ``(xmin, ymin, xmax, ymax)`` of the files, 1-based and inclusive, become ``(xmin - 1, ymin - 1, xmax, ymax)``; a
+    file's box with ``xmax <= xmin`` counts as zero-size.
+
+    Opening parses the annotations and reads the headers of the images. Pixels are decoded when an image is asked for,
+    so a truncated image raises then; with ``strict=False`` all images are decoded once at opening (about 1 ms each),
+    so that broken ones can be left out.
+
+    The picture file of an annotation is the one with the same name, whatever its suffix. Instance masks are
+    ``SegmentationObject/<id>.png`` with value k for the k-th object of the annotation, 255 for nobody.
     """
 
     def __init__(
@@ -295,9 +301,8 @@ class VocFolder(Dataset):
         if known is not None and name not in known:
             self.report.fault("unknown class", f"{where}; known are {', '.join(known)}")
             return None
-        corners = thing.find(
-            "bndbox"
-        )  # a direct child: the <part> elements of persons have a bndbox of their own, deeper
+        # a direct child only: the <part> elements of persons have a bndbox of their own, deeper down
+        corners = thing.find("bndbox")
         if corners is None:
             self.report.fault("object without bndbox", where)
             return None
@@ -350,7 +355,8 @@ class VocFolder(Dataset):
         if mode not in ("P", "L") or numbers.shape != (image.height, image.width):
             raise DataError(
                 f"{path} is no mask for its image: wanted a palette or grey image "
-                f"of {image.width} x {image.height}, found mode {mode}, {numbers.shape[1]} x {numbers.shape[0]}."
+                f"of {image.width} x {image.height}, "
+                f"found mode {mode}, {numbers.shape[1]} x {numbers.shape[0]}."
             )
         highest = int(numbers[numbers != VOID].max(initial=0))
         if highest > image.total:

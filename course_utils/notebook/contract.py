@@ -68,7 +68,6 @@ TAGS = (
     Tag("solution", "any", "gives a solution away; student versions leave the cell out"),
     Tag("instructor", "any", "note for who teaches; only instructors' versions have the cell"),
     Tag("hide-input", "code", "pages and slides fold the code away and show the output alone"),
-    Tag("hide-output", "code", "pages and slides fold the output away; slides show the code alone"),
     Tag("lecture:<number>", "any cell on a slide", "the lecture slide (8006 to 8089) that the cell answers"),
     Tag("nbval-check-output", "code", "nbval compares the stored output, so it must be the same everywhere"),
     Tag("nbval-ignore-output", "code", "nbval runs the cell and does not look at its output"),
@@ -456,7 +455,8 @@ def no_stderr(book: Book) -> Found:
 def no_machine_paths(book: Book) -> Found:
     for n, cell in enumerate(book.cells):
         for text in [cell["source"], *_texts(cell)]:
-            if found := _PATH.search(text.replace(str(repo_root()), "/home/repository")):
+            found = re.search(re.escape(str(repo_root())), text) or _PATH.search(text)
+            if found:
                 yield n, f"{found[0]!r} is a path of one machine; show paths relative to the repository."
 
 
@@ -494,10 +494,7 @@ def alt_text(book: Book) -> Found:
             continue
         for output, mime in _images(cell):
             if not output.get("metadata", {}).get(mime, {}).get("alt", "").strip():
-                yield (
-                    n,
-                    "its picture has no alt text; use show_figure(fig, alt), or begin the next cell with “Figure”.",
-                )
+                yield n, "its picture has no alt text; use show_figure, or begin the next cell with “Figure”."
     for n, cell in book.markdown():
         if "![](" in cell["source"] or re.search(r"<img(?![^>]*\balt=)", cell["source"]):
             yield n, "its picture has no alt text: ![what is seen](file)."

@@ -26,13 +26,12 @@ def read_notebook(path: Path) -> dict:
     """The notebook as its JSON object, every source as one string."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = notebook["cells"]
+        for cell in notebook["cells"]:
+            cell["source"] = joined(cell["source"])
     except FileNotFoundError:
         raise CourseError(f"There is no notebook {path}; give the path of an .ipynb file.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise CourseError(f"{path} is not a notebook ({error}); restore it from the repository.") from error
-    for cell in cells:
-        cell["source"] = joined(cell["source"])
     return notebook
 
 

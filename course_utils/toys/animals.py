@@ -29,15 +29,62 @@ class Quadruped:
 
 
 QUADRUPEDS = {
-    "cat": Quadruped((0.62, 0.9), (0.14, 0.21), (0.28, 0.42), (0.045, 0.065), (0.1, 0.18), (0.2, 1.0), (0.16, 0.22),
-                     (0.03, 0.09), 0.6, ("cone",), (0.45, 0.75), ("stand", "walk", "sit", "sit", "lie", "stretch")),
-    "dog": Quadruped((0.65, 0.95), (0.14, 0.22), (0.34, 0.58), (0.045, 0.075), (0.14, 0.3), (0.4, 1.1), (0.14, 0.2),
-                     (0.12, 0.26), 0.5, ("floppy", "floppy", "cone"), (0.18, 0.5),
-                     ("stand", "walk", "walk", "sit", "lie", "stretch")),
-    "horse": Quadruped((0.85, 1.1), (0.19, 0.26), (0.6, 0.85), (0.045, 0.07), (0.42, 0.62), (0.6, 1.15), (0.13, 0.17),
-                       (0.24, 0.36), 0.65, ("small",), (0.4, 0.6), ("stand", "walk", "walk", "graze", "lie")),
-    "sheep": Quadruped((0.65, 0.9), (0.24, 0.34), (0.22, 0.38), (0.035, 0.06), (0.14, 0.26), (0.2, 0.9), (0.12, 0.17),
-                       (0.1, 0.18), 0.7, ("side",), (0.08, 0.16), ("stand", "stand", "walk", "graze", "lie")),
+    "cat": Quadruped(
+        (0.62, 0.9),
+        (0.14, 0.21),
+        (0.28, 0.42),
+        (0.045, 0.065),
+        (0.1, 0.18),
+        (0.2, 1.0),
+        (0.16, 0.22),
+        (0.03, 0.09),
+        0.6,
+        ("cone",),
+        (0.45, 0.75),
+        ("stand", "walk", "sit", "sit", "lie", "stretch"),
+    ),
+    "dog": Quadruped(
+        (0.65, 0.95),
+        (0.14, 0.22),
+        (0.34, 0.58),
+        (0.045, 0.075),
+        (0.14, 0.3),
+        (0.4, 1.1),
+        (0.14, 0.2),
+        (0.12, 0.26),
+        0.5,
+        ("floppy", "floppy", "cone"),
+        (0.18, 0.5),
+        ("stand", "walk", "walk", "sit", "lie", "stretch"),
+    ),
+    "horse": Quadruped(
+        (0.85, 1.1),
+        (0.19, 0.26),
+        (0.6, 0.85),
+        (0.045, 0.07),
+        (0.42, 0.62),
+        (0.6, 1.15),
+        (0.13, 0.17),
+        (0.24, 0.36),
+        0.65,
+        ("small",),
+        (0.4, 0.6),
+        ("stand", "walk", "walk", "graze", "lie"),
+    ),
+    "sheep": Quadruped(
+        (0.65, 0.9),
+        (0.24, 0.34),
+        (0.22, 0.38),
+        (0.035, 0.06),
+        (0.14, 0.26),
+        (0.2, 0.9),
+        (0.12, 0.17),
+        (0.1, 0.18),
+        0.7,
+        ("side",),
+        (0.08, 0.16),
+        ("stand", "stand", "walk", "graze", "lie"),
+    ),
 }
 
 
@@ -97,8 +144,12 @@ def quadruped(rng: np.random.Generator, species: str, amount: float = 1.0) -> Me
     bend = swing(0.16 * length)
     middle = (hip + shoulder) / 2 + [0, swing(0.05), bend]
     chest_r, hip_r = girth * pick((0.9, 1.15)), girth * pick((0.8, 1.05))
-    mesh.limb([hip - [0.02, 0, 0], (hip + middle) / 2, middle, (middle + shoulder) / 2, shoulder],
-              [hip_r, girth, girth * pick((0.85, 1.1)), chest_r, 0.9 * chest_r], fur, sides=12)
+    mesh.limb(
+        [hip - [0.02, 0, 0], (hip + middle) / 2, middle, (middle + shoulder) / 2, shoulder],
+        [hip_r, girth, girth * pick((0.85, 1.1)), chest_r, 0.9 * chest_r],
+        fur,
+        sides=12,
+    )
     if species == "sheep":
         for _ in range(26):
             t, angle = rng.uniform(-0.1, 1.1), rng.uniform(-0.5, np.pi + 0.5)
@@ -179,15 +230,28 @@ def _quadruped_head(mesh, rng, species, s, head, head_r, snout, look, face, seco
     for side in (-1, 1):
         if kind in ("cone", "small"):
             size_here = size * (0.6 if kind == "small" else 1.0)
-            mesh.limb([at(-0.1, 0.6, side * 0.5), at(-0.12, 0.6 + 0.9 * size_here, side * (0.55 + 0.15 * size_here))],
-                      [0.36 * head_r, 0.05 * head_r], ear_color, round_ends=False, pattern=0.5)
+            mesh.limb(
+                [at(-0.1, 0.6, side * 0.5), at(-0.12, 0.6 + 0.9 * size_here, side * (0.55 + 0.15 * size_here))],
+                [0.36 * head_r, 0.05 * head_r],
+                ear_color,
+                round_ends=False,
+                pattern=0.5,
+            )
         elif kind == "floppy":
             tip = at(-0.05, -0.5 * size, side * (1.05 + 0.1 * size))
-            mesh.limb([at(-0.1, 0.6, side * 0.7), at(-0.08, 0.3, side * 1.0), tip],
-                      [0.2 * head_r, 0.3 * head_r, 0.24 * head_r], ear_color, pattern=0.5)
+            mesh.limb(
+                [at(-0.1, 0.6, side * 0.7), at(-0.08, 0.3, side * 1.0), tip],
+                [0.2 * head_r, 0.3 * head_r, 0.24 * head_r],
+                ear_color,
+                pattern=0.5,
+            )
         else:
-            mesh.limb([at(-0.1, 0.4, side * 0.7), at(-0.15, 0.2, side * (1.2 + 0.4 * size))],
-                      [0.25 * head_r, 0.16 * head_r], ear_color, pattern=0)
+            mesh.limb(
+                [at(-0.1, 0.4, side * 0.7), at(-0.15, 0.2, side * (1.2 + 0.4 * size))],
+                [0.25 * head_r, 0.16 * head_r],
+                ear_color,
+                pattern=0,
+            )
 
 
 def bird(rng: np.random.Generator, species: str, amount: float = 1.0) -> Mesh:
@@ -218,14 +282,21 @@ def bird(rng: np.random.Generator, species: str, amount: float = 1.0) -> Mesh:
 
     mesh.ball(center, [long, high, wide], body, turn=tilt)
     tail_up = pick(-0.05, 0.3)
-    mesh.limb([on_body(-0.6 * long, 0.1 * high, 0), on_body(-1.35 * long, (0.4 + tail_up) * high, 0)],
-              [0.55 * high, 0.06], shade(body, rng.uniform(0.6, 1.0)))
+    mesh.limb(
+        [on_body(-0.6 * long, 0.1 * high, 0), on_body(-1.35 * long, (0.4 + tail_up) * high, 0)],
+        [0.55 * high, 0.06],
+        shade(body, rng.uniform(0.6, 1.0)),
+    )
     wing = other if rng.uniform() < 0.6 else shade(body, rng.uniform(0.7, 1.1))
     spread = amount * rng.uniform(0, 0.8) if rng.uniform() < 0.25 else 0.0
     for side in (-1, 1):
         turned = tilt @ rotation(0, rng.uniform(-0.15, 0.1), side * -spread)
-        mesh.ball(on_body(-0.2 * long, 0.2 * high + 0.4 * spread * high, side * (0.85 + 0.5 * spread) * wide),
-                  [0.75 * long, 0.55 * high, 0.22 * wide], wing, turn=turned)
+        mesh.ball(
+            on_body(-0.2 * long, 0.2 * high + 0.4 * spread * high, side * (0.85 + 0.5 * spread) * wide),
+            [0.75 * long, 0.55 * high, 0.22 * wide],
+            wing,
+            turn=turned,
+        )
         if not sitting:
             stride = swing(0.5)
             foot = np.array([0.35 * leg * np.sin(stride) * 2, 0.02, side * 0.5 * wide])
@@ -241,8 +312,11 @@ def bird(rng: np.random.Generator, species: str, amount: float = 1.0) -> Mesh:
     head[1] = max(head[1], head_r)
     middle = base + 0.5 * neck * along + [swing(0.08) + (0.1 if goose else 0), 0, 0]
     thin = 0.085 if goose else 0.12
-    mesh.limb([on_body(0.4 * long, 0, 0), base, middle, head], [0.8 * high, 1.3 * thin, thin, thin],
-              head_color if rng.uniform() < 0.5 else body)
+    mesh.limb(
+        [on_body(0.4 * long, 0, 0), base, middle, head],
+        [0.8 * high, 1.3 * thin, thin, thin],
+        head_color if rng.uniform() < 0.5 else body,
+    )
     look = rotation(turn * 1.3, swing(0.25) - (0.6 if feeding else 0.0))
 
     def at(x, y, z):
@@ -250,12 +324,16 @@ def bird(rng: np.random.Generator, species: str, amount: float = 1.0) -> Mesh:
 
     mesh.ball(head, [1.08 * head_r, head_r, 0.92 * head_r], head_color)
     bill = pick(0.9, 1.3)
-    mesh.ball(at(0.9 + 0.45 * bill, -0.2, 0), [0.75 * bill * head_r, 0.2 * head_r, 0.42 * head_r], beak, turn=look,
-              pattern=0, gloss=0.6)
+    mesh.ball(
+        at(0.9 + 0.45 * bill, -0.2, 0),
+        [0.75 * bill * head_r, 0.2 * head_r, 0.42 * head_r],
+        beak,
+        turn=look,
+        pattern=0,
+        gloss=0.6,
+    )
     if goose and rng.uniform() < 0.4:
         mesh.ball(at(0.95, 0.2, 0), 0.3 * head_r, beak, pattern=0, gloss=0.6)
     for side in (-1, 1):
         _eye(mesh, at(0.5, 0.3, side * 0.7), 0.17 * head_r, look @ np.array([0.5, 0.1, 0.85 * side]))
     return mesh
-
-

@@ -5,9 +5,11 @@ Every vertex carries ``ATTRIBUTES`` numbers that the rasteriser interpolates: no
 (3, for patterns), colour (3, 0-1), pattern weight (1: how much the toy's pattern shows), gloss (1).
 """
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 
 ATTRIBUTES = 11
 
@@ -20,6 +22,7 @@ def _sphere(rings: int = 9, sides: int = 14) -> tuple[np.ndarray, np.ndarray]:
     return vertices, _grid_faces(rings, sides)
 
 
+@functools.cache
 def _grid_faces(rings: int, sides: int) -> np.ndarray:
     """Triangles of a (rings, sides) grid of vertices that closes around its second axis."""
     i, j = np.meshgrid(np.arange(rings - 1), np.arange(sides), indexing="ij")
@@ -29,6 +32,48 @@ def _grid_faces(rings: int, sides: int) -> np.ndarray:
 
 
 _SPHERE = _sphere()
+
+
+@njit(cache=True)
+def vertex_normals(v, f):
+    """Unit normals (n, 3): at each vertex the mean of its triangles' normals, weighted by their areas."""
+    normals = np.zeros_like(v)
+    for m in range(f.shape[0]):
+        a, b, c = f[m, 0], f[m, 1], f[m, 2]
+        ux, uy, uz = v[b, 0] - v[a, 0], v[b, 1] - v[a, 1], v[b, 2] - v[a, 2]
+        wx, wy, wz = v[c, 0] - v[a, 0], v[c, 1] - v[a, 1], v[c, 2] - v[a, 2]
+        x, y, z = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
+        for k in (a, b, c):
+            normals[k, 0] += x
+            normals[k, 1] += y
+            normals[k, 2] += z
+    for k in range(v.shape[0]):
+        length = np.sqrt(normals[k, 0] ** 2 + normals[k, 1] ** 2 + normals[k, 2] ** 2) + 1e-9
+        normals[k] /= length
+    return normals
+
+
+@njit(cache=True)
+def _frames(p):
+    """Two unit vectors across a polyline (k, 3) at each of its points."""
+    k = p.shape[0]
+    tangent = np.empty_like(p)
+    for i in range(k):
+        step = p[min(i + 1, k - 1)] - p[max(i - 1, 0)]
+        tangent[i] = step / (np.sqrt((step**2).sum()) + 1e-9)
+    least, reference = 2.0, 0
+    for axis in range(3):
+        along = np.abs(tangent[:, axis]).mean()
+        if along < least:
+            least, reference = along, axis
+    u, w = np.empty_like(p), np.empty_like(p)
+    other = np.zeros(3)
+    other[reference] = 1.0
+    for i in range(k):
+        across = np.cross(tangent[i], other)
+        u[i] = across / (np.sqrt((across**2).sum()) + 1e-9)
+        w[i] = np.cross(tangent[i], u[i])
+    return tangent, u, w
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
@@ -63,18 +108,13 @@ class Mesh:
         if not smooth:
             v = v[f].reshape(-1, 3)
             f = np.arange(len(v)).reshape(-1, 3)
-        a, b, c = v[f[:, 0]], v[f[:, 1]], v[f[:, 2]]
-        face_normals = np.cross(b - a, c - a)
-        normals = np.zeros_like(v)
-        for k in range(3):
-            for axis in range(3):
-                normals[:, axis] += np.bincount(f[:, k], face_normals[:, axis], len(v))
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+        f = np.ascontiguousarray(f, np.int32)
+        normals = vertex_normals(np.ascontiguousarray(v, np.float64), f)
         att = np.empty((len(v), ATTRIBUTES), np.float32)
         att[:, 0:3], att[:, 3:6], att[:, 6:9], att[:, 9], att[:, 10] = normals, v, color, pattern, gloss
         self.vertices.append(v.astype(np.float32))
         self.attributes.append(att)
-        self.faces.append((f + self.count).astype(np.int32))
+        self.faces.append(f + np.int32(self.count))
         self.count += len(v)
 
     def ball(self, center, radii, color, *, turn=None, pattern=1.0, gloss=0.2):
@@ -88,18 +128,21 @@ class Mesh:
         """Tube along a polyline (k, 3) with a radius at every point; *bend* times its corners are cut."""
         path = np.column_stack([np.asarray(points, float), np.broadcast_to(radii, len(points))])
         path = rounded(path, bend) if len(path) > 2 else path
-        p, r = path[:, :3], path[:, 3]
-        tangent = np.gradient(p, axis=0)
-        tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
-        reference = np.eye(3)[np.argmin(np.abs(tangent).mean(0))]
-        u = np.cross(tangent, reference)
-        u /= np.linalg.norm(u, axis=1, keepdims=True) + 1e-9
-        w = np.cross(tangent, u)
+        p, r = np.ascontiguousarray(path[:, :3]), path[:, 3]
+        tangent, u, w = _frames(p)
         grow = 0.6 if round_ends else 0.0
-        p = np.concatenate([p[:1] - grow * r[0] * tangent[:1], p[:1] - 0.66 * grow * r[0] * tangent[:1], p,
-                            p[-1:] + 0.66 * grow * r[-1] * tangent[-1:], p[-1:] + grow * r[-1] * tangent[-1:]])
-        r = np.concatenate([[1e-4, 0.75 * r[0] if round_ends else r[0]], r,
-                            [0.75 * r[-1] if round_ends else r[-1], 1e-4]])
+        p = np.concatenate(
+            [
+                p[:1] - grow * r[0] * tangent[:1],
+                p[:1] - 0.66 * grow * r[0] * tangent[:1],
+                p,
+                p[-1:] + 0.66 * grow * r[-1] * tangent[-1:],
+                p[-1:] + grow * r[-1] * tangent[-1:],
+            ]
+        )
+        r = np.concatenate(
+            [[1e-4, 0.75 * r[0] if round_ends else r[0]], r, [0.75 * r[-1] if round_ends else r[-1], 1e-4]]
+        )
         u, w = (np.concatenate([a[:1], a[:1], a, a[-1:], a[-1:]]) for a in (u, w))
         angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)[None, :, None]
         rings = p[:, None] + r[:, None, None] * (np.cos(angle) * u[:, None] + np.sin(angle) * w[:, None])
@@ -111,8 +154,12 @@ class Mesh:
         middle = profile.mean(0)
         inset = middle + (profile - middle) * (1 - bevel)
         z = half_width
-        rings = np.stack([np.column_stack([q, np.full(len(q), depth)]) for q, depth in
-                          ((inset, -z), (profile, -z * (1 - bevel)), (profile, z * (1 - bevel)), (inset, z))])
+        rings = np.stack(
+            [
+                np.column_stack([q, np.full(len(q), depth)])
+                for q, depth in ((inset, -z), (profile, -z * (1 - bevel)), (profile, z * (1 - bevel)), (inset, z))
+            ]
+        )
         k = len(profile)
         ends = np.array([[*middle, -z], [*middle, z]])
         v = np.concatenate([rings.reshape(-1, 3), ends])
@@ -125,8 +172,16 @@ class Mesh:
     def box(self, center, size, color, *, turn=None, bevel=0.04, pattern=0.0, gloss=0.4):
         """Box of full *size* (x, y, z)."""
         x, y, z = np.asarray(size, float) / 2
-        self.prism([(-x, -y), (x, -y), (x, y), (-x, y)], z, color, center=center, turn=turn, bevel=bevel,
-                   pattern=pattern, gloss=gloss)
+        self.prism(
+            [(-x, -y), (x, -y), (x, y), (-x, y)],
+            z,
+            color,
+            center=center,
+            turn=turn,
+            bevel=bevel,
+            pattern=pattern,
+            gloss=gloss,
+        )
 
     def wheel(self, center, radius, half_width, color, *, hub=None, turn=None):
         """Disc that rolls along x, with a lighter hub on both sides."""
@@ -141,10 +196,22 @@ class Mesh:
         profile = np.asarray(profile, float)
         profile = np.concatenate([[[1e-4, profile[0, 1]]], profile, [[1e-4, profile[-1, 1]]]])
         angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
-        rings = np.stack([profile[:, :1] * np.cos(angle), np.broadcast_to(profile[:, 1:], (len(profile), sides)),
-                          profile[:, :1] * np.sin(angle)], -1)
-        self._add(rings.reshape(-1, 3) + np.asarray(center, float), _grid_faces(len(profile), sides)[:, ::-1],
-                  color, pattern, gloss, True)
+        rings = np.stack(
+            [
+                profile[:, :1] * np.cos(angle),
+                np.broadcast_to(profile[:, 1:], (len(profile), sides)),
+                profile[:, :1] * np.sin(angle),
+            ],
+            -1,
+        )
+        self._add(
+            rings.reshape(-1, 3) + np.asarray(center, float),
+            _grid_faces(len(profile), sides)[:, ::-1],
+            color,
+            pattern,
+            gloss,
+            True,
+        )
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """vertices (n, 3), attributes (n, 11), faces (m, 3)."""

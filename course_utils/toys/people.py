@@ -4,6 +4,7 @@ import colorsys
 
 import numpy as np
 
+from course_utils.datasets.base import JOINTS
 from course_utils.toys.animals import BLACK, WHITE, painted, shade
 from course_utils.toys.mesh import Mesh, rotation
 
@@ -20,7 +21,10 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
 
     skin = colorsys.hsv_to_rgb(rng.uniform(0.03, 0.09), rng.uniform(0.25, 0.65), rng.uniform(0.3, 0.97))
     shirt, trousers = painted(rng, (0.0, 0.95), (0.15, 0.98)), painted(rng, (0.0, 0.8), (0.1, 0.9))
-    shoes, hair = shade(painted(rng), rng.uniform(0.2, 0.9)), colorsys.hsv_to_rgb(0.08, rng.uniform(0, 0.8), rng.uniform(0.05, 0.8))
+    shoes, hair = (
+        shade(painted(rng), rng.uniform(0.2, 0.9)),
+        colorsys.hsv_to_rgb(0.08, rng.uniform(0, 0.8), rng.uniform(0.05, 0.8)),
+    )
     thigh, shin = rng.uniform(0.21, 0.27), rng.uniform(0.2, 0.27)
     torso, upper, fore = rng.uniform(0.28, 0.36), rng.uniform(0.16, 0.2), rng.uniform(0.15, 0.19)
     head_r, broad = rng.uniform(0.095, 0.14), rng.uniform(0.11, 0.16)
@@ -29,8 +33,10 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
 
     lean, side_lean, twist = swing(-0.12, 0.2), swing(-0.12, 0.12), swing(-0.4, 0.4)
     hips = {1: [swing(-0.2, 0.2), swing(0, 0.25)], -1: [swing(-0.2, 0.2), swing(0, 0.25)]}
-    arms = {1: [swing(-0.5, 0.6), rng.uniform(0.05, 0.5), swing(0, 0.8)],
-            -1: [swing(-0.5, 0.6), rng.uniform(0.05, 0.5), swing(0, 0.8)]}
+    arms = {
+        1: [swing(-0.5, 0.6), rng.uniform(0.05, 0.5), swing(0, 0.8)],
+        -1: [swing(-0.5, 0.6), rng.uniform(0.05, 0.5), swing(0, 0.8)],
+    }
     if pose in ("walk", "run"):
         stride = rng.uniform(0.35, 0.6) if pose == "walk" else rng.uniform(0.7, 1.1)
         first = rng.choice([-1, 1])
@@ -68,8 +74,13 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
         front, aside, elbow_bend = arms[side]
 
         def reach(front_angle, aside_angle, side=side):
-            return np.array([np.sin(front_angle) * np.cos(aside_angle), -np.cos(front_angle) * np.cos(aside_angle),
-                             side * np.sin(aside_angle)])
+            return np.array(
+                [
+                    np.sin(front_angle) * np.cos(aside_angle),
+                    -np.cos(front_angle) * np.cos(aside_angle),
+                    side * np.sin(aside_angle),
+                ]
+            )
 
         elbow = shoulder + upper * reach(front, aside)
         wrist = elbow + fore * reach(front + elbow_bend, 0.7 * aside)
@@ -81,7 +92,7 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
 
     sleeve, skirt = rng.uniform(0.3, 2.0), rng.uniform() < 0.2 and pose in ("stand", "walk", "wave")
     short = rng.uniform() < 0.3
-    for name, side in (("r", 1), ("l", -1)):
+    for name in "rl":
         hip, knee, ankle = (joints[f"{name}_{j}"] for j in ("hip", "knee", "ankle"))
         mesh.limb([hip, knee], [0.072 * stout, 0.055 * stout], trousers)
         mesh.limb([knee, ankle], [0.054 * stout, 0.04], skin if short or skirt else trousers)
@@ -92,8 +103,12 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
         mesh.ball(wrist + 0.25 * (wrist - elbow), 0.042, skin, pattern=0)
     neck = joints["neck"]
     chest = 0.75 * (neck - pelvis) + pelvis
-    mesh.limb([pelvis, 0.5 * (pelvis + chest), chest, neck - 0.15 * (neck - chest)],
-              [0.1 * stout, 0.105 * stout, 0.115 * stout, 0.06], shirt, sides=12)
+    mesh.limb(
+        [pelvis, 0.5 * (pelvis + chest), chest, neck - 0.15 * (neck - chest)],
+        [0.1 * stout, 0.105 * stout, 0.115 * stout, 0.06],
+        shirt,
+        sides=12,
+    )
     across = joints["r_shoulder"] - joints["l_shoulder"]
     mesh.limb([joints["l_shoulder"] + 0.1 * across, joints["r_shoulder"] - 0.1 * across], 0.062 * stout, shirt)
     if skirt:
@@ -109,16 +124,26 @@ def person(rng: np.random.Generator, amount: float = 1.0) -> tuple[Mesh, np.ndar
     if rng.uniform() < 0.85:
         mesh.ball(at(-0.3, 0.25, 0), [0.85 * head_r, 0.95 * head_r, 0.95 * head_r], hair, turn=nod, pattern=0)
         if rng.uniform() < 0.3:
-            mesh.limb([at(-0.7, 0.2, 0), at(-0.9, -0.9, 0), at(-0.8, -1.8, 0)], [0.5 * head_r, 0.5 * head_r, 0.2 * head_r],
-                      hair, pattern=0)
+            mesh.limb(
+                [at(-0.7, 0.2, 0), at(-0.9, -0.9, 0), at(-0.8, -1.8, 0)],
+                [0.5 * head_r, 0.5 * head_r, 0.2 * head_r],
+                hair,
+                pattern=0,
+            )
     if rng.uniform() < 0.25:
         hat = painted(rng)
-        mesh.lathe([(1.35 * head_r, 0), (1.35 * head_r, 0.08 * head_r), (0.85 * head_r, 0.12 * head_r),
-                    (0.75 * head_r, rng.uniform(0.5, 1.0) * head_r)], hat, center=at(0, 0.62, 0))
+        mesh.lathe(
+            [
+                (1.35 * head_r, 0),
+                (1.35 * head_r, 0.08 * head_r),
+                (0.85 * head_r, 0.12 * head_r),
+                (0.75 * head_r, rng.uniform(0.5, 1.0) * head_r),
+            ],
+            hat,
+            center=at(0, 0.62, 0),
+        )
     for side in (-1, 1):
         mesh.ball(at(0.8, 0.1, side * 0.32), 0.15 * head_r, WHITE, pattern=0, gloss=0.8)
         mesh.ball(at(0.9, 0.1, side * 0.33), 0.1 * head_r, BLACK, pattern=0, gloss=0.8)
     mesh.ball(at(0.92, -0.15, 0), 0.13 * head_r, shade(skin, 0.92), pattern=0)
-    order = ("r_ankle r_knee r_hip l_hip l_knee l_ankle r_wrist r_elbow r_shoulder l_shoulder l_elbow l_wrist "
-             "neck head_top").split()
-    return mesh, np.stack([joints[k] for k in order])
+    return mesh, np.stack([joints[name] for name in JOINTS])

@@ -42,6 +42,43 @@ def fill_triangles(xy, depth, attributes, faces, x0, y0, depth_buffer, out):
 
 
 @njit(cache=True)
+def shade_pixels(att, waves, phases, kind, second_color, sharp, sun, view, sunlight, ambient, outline):
+    """Colours (n, 3) of pixels with attributes (n, ATTRIBUTES) under one sun and an ambient dome.
+
+    *kind*: 0 plain, 1 grain, 2 stripes, 3 patches, 4 spots: what is made of the sum of *waves* (6, 3) over the toy.
+    *outline* (0-1) darkens where the surface turns away, as a drawn contour would.
+    """
+    out = np.empty((att.shape[0], 3), np.float32)
+    half = sun + view
+    half /= np.sqrt((half**2).sum())
+    for i in range(att.shape[0]):
+        nx, ny, nz = att[i, 0], att[i, 1], att[i, 2]
+        length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-6
+        facing = (nx * view[0] + ny * view[1] + nz * view[2]) / length
+        turn = -1.0 / length if facing < 0 else 1.0 / length
+        nx, ny, nz, facing = nx * turn, ny * turn, nz * turn, abs(facing)
+        mix = 0.0
+        if kind > 0:
+            total = 0.0
+            for k in range(2 if kind == 2 else 6):
+                wave = np.sin(att[i, 3] * waves[k, 0] + att[i, 4] * waves[k, 1] + att[i, 5] * waves[k, 2] + phases[k])
+                total += wave * (0.4 if kind == 2 and k == 1 else 1.0)
+            if kind == 1:
+                mix = 0.12 + 0.1 * min(3.0, max(-1.2, total))
+            else:
+                mix = 1.0 / (1.0 + np.exp(-2 * sharp * (total if kind == 2 else total / 3 - 0.25)))
+        mix *= att[i, 9]
+        lambert = max(0.0, 0.15 + 0.85 * (nx * sun[0] + ny * sun[1] + nz * sun[2]))
+        dome = (0.7 + 0.3 * ny) * min(1.0, max(0.0, 0.55 + 3.0 * att[i, 4]))
+        shine = 0.45 * att[i, 10] * max(0.0, nx * half[0] + ny * half[1] + nz * half[2]) ** 28
+        edge = 1.0 - outline * (1.0 - facing) ** 3
+        for k in range(3):
+            albedo = att[i, 6 + k] * (1 - mix) + second_color[k] * mix
+            out[i, k] = edge * (albedo * (ambient[k] * dome + sunlight[k] * lambert) + shine * sunlight[k])
+    return out
+
+
+@njit(cache=True)
 def ground_lookup(texture, height, width, focal, pitch, camera_height, scale, turn, offset):
     """Colour (h, w, 3) and distance (h, w) of the ground plane at every pixel; distance is inf above the horizon.
 
@@ -72,8 +109,9 @@ def ground_lookup(texture, height, width, focal, pitch, camera_height, scale, tu
             i, j = min(int(t), th - 2), min(int(s), tw - 2)
             p, q = t - i, s - j
             for k in range(3):
-                value = ((1 - p) * ((1 - q) * texture[i, j, k] + q * texture[i, j + 1, k])
-                         + p * ((1 - q) * texture[i + 1, j, k] + q * texture[i + 1, j + 1, k]))
+                value = (1 - p) * ((1 - q) * texture[i, j, k] + q * texture[i, j + 1, k]) + p * (
+                    (1 - q) * texture[i + 1, j, k] + q * texture[i + 1, j + 1, k]
+                )
                 color[v, u, k] = (1 - fade) * value + fade * mean[k]
             distance[v, u] = far
     return color, distance
