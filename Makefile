@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LESSONS = $(wildcard notebooks/*.ipynb)
-CODE := course_utils tests benchmarks
+CODE := course_utils tests benchmarks data
 # uv draws its progress on a terminal; in a log it would only list 160 packages.
 QUIET := $(shell test -t 2 || echo --quiet)
 
@@ -29,7 +29,7 @@ help:
 	@echo
 	@echo "For maintainers:"
 	@echo "make execute      run the notebooks and store their outputs in place"
-	@echo "make lint         ruff over package, tests and notebooks"
+	@echo "make lint         ruff over package, tests, scripts and notebooks"
 	@echo "make bench        compare with peers"
 	@echo "make constraints  rebuild constraints.txt from pyproject.toml"
 	@echo "make clean        remove build/ and caches; .venv and data stay"
@@ -65,7 +65,7 @@ tests: $(STAMP) data
 
 data: $(STAMP)
 	@echo "== data"
-	@$(if $(QUIET),COURSE_STATIC=1) $(BIN)/course data
+	@$(BIN)/course data
 
 # nbval runs each notebook in its own worker (`--dist loadfile`; cells of one notebook belong together) and compares the
 # outputs of cells tagged nbval-check-output; an exception in any cell fails. Hypothesis's plugin only costs time here.

@@ -36,7 +36,7 @@ def make_parser(verbs: tuple[str, ...] = VERBS) -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; the exit code: 0 done, 1 something failed, 2 wrong use, 130 stopped by Ctrl-C."""
+    """Run one verb; the exit code: 0 done, 1 a check or notebook failed, 2 a `CourseError`, 130 Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     # Only the verb asked for is imported, so that `course doctor` works where another verb cannot start.
     verbs = (argv[0],) if argv and argv[0] in VERBS else VERBS

@@ -74,9 +74,7 @@ def show(image: ArrayLike, ax: Axes | None = None, title: str | None = None) -> 
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise CourseError(
-            f"show() draws images of shape (H, W, 3) or (H, W); this one has shape {image.shape}."
-        )
+        raise CourseError(f"show() draws images of shape (H, W, 3) or (H, W); this one has shape {image.shape}.")
     if ax is None:
         height, width = image.shape[:2]
         _, ax = plt.subplots(figsize=(5 * min(width / height, 1.8), 5))
@@ -179,9 +177,7 @@ def draw_masks(ax: Axes, masks: ArrayLike, labels: ArrayLike | None = None) -> N
         ax.imshow(tint, extent=(0, width, height, 0), zorder=2)
         if mask.any():
             edge = np.pad(mask, 1).astype(float)  # the frame closes outlines that touch the border
-            ax.contour(
-                centres_x, centres_y, edge, levels=[0.5], colors=[_INK], linewidths=2.6, alpha=0.6, zorder=2
-            )
+            ax.contour(centres_x, centres_y, edge, levels=[0.5], colors=[_INK], linewidths=2.6, alpha=0.6, zorder=2)
             ax.contour(centres_x, centres_y, edge, levels=[0.5], colors=[color], linewidths=1.6, zorder=2)
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
@@ -193,16 +189,11 @@ def draw_skeleton(ax: Axes, joints: ArrayLike) -> None:
     Visible joints are filled dots, hidden ones open rings; a limb with a hidden end is dotted; absent joints
     are left out. The person's own right side is orange, the left blue, the middle white.
     """
-    from course_utils.datasets.base import (
-        JOINTS,
-        LIMBS,
-    )  # here, so that plots load without the data sets' torch
+    from course_utils.datasets.base import JOINTS, LIMBS  # here, so that plots load without torch
 
     joints = np.asarray(joints, dtype=float)
     if joints.shape[-2:] != (len(JOINTS), 3):
-        raise CourseError(
-            f"draw_skeleton() wants joints of shape (..., {len(JOINTS)}, 3), not {joints.shape}."
-        )
+        raise CourseError(f"draw_skeleton() wants joints of shape (..., {len(JOINTS)}, 3), not {joints.shape}.")
     scale = _scale(ax)
     halo = [effects.Stroke(linewidth=2.4 * scale + 2, foreground=_INK, alpha=0.7), effects.Normal()]
     place = {name: n for n, name in enumerate(JOINTS)}
@@ -248,9 +239,8 @@ def contact_sheet(
     shape = np.asarray(images[0]).shape
     cell = 10 / columns
     title_room = 0.35 if titles is not None else 0.05
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(10, rows * (cell * shape[0] / shape[1] + title_room)), squeeze=False
-    )
+    size = 10, rows * (cell * shape[0] / shape[1] + title_room)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     for ax in axes.flat:
         ax.set_axis_off()

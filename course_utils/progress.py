@@ -16,9 +16,10 @@ def static_mode() -> bool:
 
 
 def progress(steps: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Go through *steps* with a bar that is called *what*; no bar in static mode.
+    """Go through ``steps`` with a bar that is called ``what``; no bar in static mode.
 
-    Where no terminal shows the bar it is renewed once in ten seconds only, so that logs stay short.
+    Where no terminal shows the bar it is renewed once in ten seconds only, so that logs stay short. ``total``
+    is needed where ``steps`` has no length.
     """
     rare = {} if sys.stderr.isatty() or "ipykernel" in sys.modules else {"mininterval": 10.0}
     return iter(tqdm(steps, desc=what, total=total, disable=static_mode(), **rare))

@@ -104,6 +104,7 @@ class Stages:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time of the block to ``stage``; a stage may be entered many times."""
+        _wait_for_gpu()  # what was asked for before is not this stage's
         start = time.perf_counter()
         try:
             yield

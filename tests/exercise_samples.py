@@ -63,9 +63,7 @@ EXERCISES = (
         mistakes=(
             Mistake("def area(box):\n    return box[2] * box[3]", "Moving a box"),
             Mistake("def area(box):\n    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)", "no +1"),
-            Mistake(
-                "def area(box):\n    # wider\n    return box.width * box.height", "AttributeError in line 4"
-            ),
+            Mistake("def area(box):\n    # wider\n    return box.width * box.height", "AttributeError in line 4"),
         ),
     ),
     Exercise(
@@ -86,9 +84,7 @@ EXERCISES = (
         solution="class Counter:\n    total = 0\n\n    def add(self, n):\n        self.total += n",
         check=_check_counter,
         mistakes=(
-            Mistake(
-                "class Counter:\n    total = 0\n\n    def add(self, n):\n        self.total = n", "both count"
-            ),
+            Mistake("class Counter:\n    total = 0\n\n    def add(self, n):\n        self.total = n", "both count"),
             Mistake("class Counter:\n    def add(self, n):\n        self.total += n", "line 4"),
         ),
     ),

@@ -64,9 +64,7 @@ def write(tmp_path):
 
 
 def test_boxes_labels_and_order(write, capsys):
-    path = write(
-        annotation(1, category=90, bbox=(1.5, 2, 3, 4.25)), annotation(2, image=3, category=16), annotation(3)
-    )
+    path = write(annotation(1, category=90, bbox=(1.5, 2, 3, 4.25)), annotation(2, image=3, category=16), annotation(3))
     dataset = open_dataset(path)
     assert capsys.readouterr().out == ""  # pycocotools keeps quiet
     assert dataset.classes == ("train", "bird", "toothbrush")  # by rising id
@@ -240,9 +238,7 @@ def test_joints_go_there_and_back(tmp_path):
     target = make_target([[0, 0, 9, 9], [9, 9, 30, 30]], [1, 2], joints=joints)
     made = Made(tmp_path, [target], ("cat", "person"))
     content = to_coco(made)
-    assert (
-        content["categories"][1]["keypoints"] == list(JOINTS) and "keypoints" not in content["categories"][0]
-    )
+    assert content["categories"][1]["keypoints"] == list(JOINTS) and "keypoints" not in content["categories"][0]
     assert content["annotations"][1]["num_keypoints"] == 14
     write_coco(made, tmp_path / "made.json")
     read = open_dataset(tmp_path / "made.json").target(0)
@@ -250,9 +246,7 @@ def test_joints_go_there_and_back(tmp_path):
 
 
 def test_official_tools_read_what_we_write(write, tmp_path):
-    path = write(
-        annotation(1, bbox=(10, 10, 10, 10), segmentation=SQUARE), annotation(2, image=3, category=90)
-    )
+    path = write(annotation(1, bbox=(10, 10, 10, 10), segmentation=SQUARE), annotation(2, image=3, category=90))
     dataset = CocoFile(path)
     write_coco(dataset, tmp_path / "again.json")
     detections = [

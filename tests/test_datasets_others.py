@@ -184,9 +184,7 @@ def test_map_class_by_example():
     assert map_class("Egyptian cat", "imagenet", "toyvoc") == ("cat",)
     assert map_class("drake", "imagenet", "toyvoc") == ("duck",)
     assert map_class("drake", "imagenet", "voc") == ("bird",)
-    assert map_class("robin", "imagenet", "toyvoc") == () and map_class("robin", "imagenet", "voc") == (
-        "bird",
-    )
+    assert map_class("robin", "imagenet", "toyvoc") == () and map_class("robin", "imagenet", "voc") == ("bird",)
     assert map_class("school bus", "imagenet", "coco") == ("bus",)
     assert map_class("person", "toyvoc", "imagenet") == ()
     assert map_class("tench", "imagenet", "voc") == ()

@@ -32,9 +32,7 @@ def object_xml(name="cat", box=(11, 6, 30, 25), extra=""):
 
 
 def annotation_xml(*objects, size=(WIDTH, HEIGHT), filename="a.jpg"):
-    stated = (
-        f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
-    )
+    stated = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
     return f"<annotation><filename>{filename}</filename>{stated}{''.join(objects)}</annotation>"
 
 
@@ -65,9 +63,7 @@ def kinds(root, **keywords):
 
 
 def test_one_based_inclusive_corners_become_edges(folder):
-    dataset = VocFolder(
-        folder("a", object_xml(box=(11, 6, 30, 25)), object_xml("dog", (1, 1, WIDTH, HEIGHT)))
-    )
+    dataset = VocFolder(folder("a", object_xml(box=(11, 6, 30, 25)), object_xml("dog", (1, 1, WIDTH, HEIGHT))))
     target = dataset.target(0)
     assert target["boxes"].tolist() == [[10, 5, 30, 25], [0, 0, WIDTH, HEIGHT]]
     assert target["boxes"].dtype == torch.float32
@@ -195,11 +191,7 @@ def test_lists_of_images(folder):
     assert VocFolder(root, "train").ids == ["a", "file with spaces"]
     assert VocFolder(root).ids == ["a", "b", "c", "file with spaces"] and VocFolder(root).split == "all"
     dataset, message = kinds(root, split="twice")
-    assert (
-        dataset.ids == ["a", "b"]
-        and dataset.report.counts == {"image listed twice": 1}
-        and "twice.txt" in message
-    )
+    assert dataset.ids == ["a", "b"] and dataset.report.counts == {"image listed twice": 1} and "twice.txt" in message
     with pytest.raises(DataError, match=r"no split 'test'.*cat_train, empty, train, twice"):
         VocFolder(root, "test")
     with pytest.raises(DataError, match=r"split empty.*no image at all"):
@@ -236,9 +228,7 @@ def test_image_without_annotation_is_only_noted(folder):
         b"<?xml version='1.0' encoding='utf-8'?><annotation>\xff\xfe</annotation>",
         "<html><body>404</body></html>",
         '<!DOCTYPE a [<!ENTITY l "lol"><!ENTITY m "&l;&l;&l;&l;&l;&l;&l;&l;">]><annotation>&m;</annotation>',
-        '<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/hostname">]><annotation>&f;</annotation>'.encode(
-            "utf-16"
-        ),
+        '<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/hostname">]><annotation>&f;</annotation>'.encode("utf-16"),
     ],
 )
 def test_unparsable_annotation(folder, xml):
@@ -389,9 +379,7 @@ def test_digest_changes_with_content_only(tmp_path, folder):
 # writing
 
 
-edges = st.tuples(*[st.integers(0, 1024 * 200)] * 4).filter(
-    lambda e: abs(e[0] - e[2]) > 1024 < abs(e[1] - e[3])
-)
+edges = st.tuples(*[st.integers(0, 1024 * 200)] * 4).filter(lambda e: abs(e[0] - e[2]) > 1024 < abs(e[1] - e[3]))
 things = st.tuples(edges, st.integers(1, 3), st.booleans(), st.booleans(), st.booleans())
 
 
@@ -401,9 +389,7 @@ def test_written_annotations_read_back_equal(tmp_path_factory, objects, whole):
     step = 1024 if whole else 1  # whole pixels, or 1/1024 of a pixel
     boxes = []
     for a, b, c, d in (thing[0] for thing in objects):
-        x1, y1, x2, y2 = (
-            value // step * step / 1024 for value in (min(a, c), min(b, d), max(a, c), max(b, d))
-        )
+        x1, y1, x2, y2 = (value // step * step / 1024 for value in (min(a, c), min(b, d), max(a, c), max(b, d)))
         boxes.append([x1, y1, max(x2, x1 + 2), max(y2, y1 + 2)])
     target = make_target(
         boxes,
@@ -437,14 +423,10 @@ def test_writer_is_deterministic_and_reads_back_joints_and_masks(tmp_path):
         Path(root / "JPEGImages").mkdir(parents=True)
         Image.new("RGB", (60, 40)).save(root / "JPEGImages" / "x.png")
         extra = {"seed": 3, "note": "a<b"}
-        write_annotation(
-            root / "Annotations" / "x.xml", "x", (40, 60), target, ("cat", "person"), extra=extra
-        )
+        write_annotation(root / "Annotations" / "x.xml", "x", (40, 60), target, ("cat", "person"), extra=extra)
         write_masks(root / "SegmentationObject" / "x.png", target["masks"])
         write_imageset(root, "train", ["x"])
-        files = sorted(
-            path for path in root.rglob("*") if path.is_file() and path.parent.name != "JPEGImages"
-        )
+        files = sorted(path for path in root.rglob("*") if path.is_file() and path.parent.name != "JPEGImages")
         assert [path.name for path in files] == [
             "x.xml",
             "train.txt",
@@ -463,9 +445,7 @@ def test_writer_is_deterministic_and_reads_back_joints_and_masks(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "box", [[0, 0, 61, 9], [-1, 0, 9, 9], [0, 0, 1, 9], [9, 9, 3, 3], [float("nan"), 0, 9, 9]]
-)
+@pytest.mark.parametrize("box", [[0, 0, 61, 9], [-1, 0, 9, 9], [0, 0, 1, 9], [9, 9, 3, 3], [float("nan"), 0, 9, 9]])
 def test_writer_refuses_what_the_reader_would(tmp_path, box):
     with pytest.raises(DataError, match="object 1"):
         write_annotation(tmp_path / "x.xml", "x", (40, 60), make_target([box], [1]), ("cat",))
@@ -475,9 +455,7 @@ def test_writer_refuses_what_the_reader_would(tmp_path, box):
 def test_writer_refuses_labels_and_masks_that_cannot_be(tmp_path):
     for label in (0, 2):
         with pytest.raises(DataError, match=f"label {label}"):
-            write_annotation(
-                tmp_path / "x.xml", "x", (40, 60), make_target([[0, 0, 9, 9]], [label]), ("cat",)
-            )
+            write_annotation(tmp_path / "x.xml", "x", (40, 60), make_target([[0, 0, 9, 9]], [label]), ("cat",))
     with pytest.raises(DataError, match="share a pixel"):
         write_masks(tmp_path / "x.png", np.ones((2, 4, 4)))
     with pytest.raises(DataError, match="254"):
@@ -536,10 +514,7 @@ def regex_objects(path):
     objects = []
     for block in re.findall(r"<object>(.*?)</object>", text, re.S):
         name = re.search(r"<name>\s*(.*?)\s*</name>", block)[1]
-        corners = [
-            int(re.search(rf"<{key}>\s*(\d+)\s*</{key}>", block)[1])
-            for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
+        corners = [int(re.search(rf"<{key}>\s*(\d+)\s*</{key}>", block)[1]) for key in ("xmin", "ymin", "xmax", "ymax")]
         objects.append((name, *corners, "<difficult>1</difficult>" in block))
     return objects
 
@@ -570,17 +545,13 @@ def test_bccd_names_its_two_zero_size_boxes(shared):
     with pytest.raises(DataError) as caught:
         open_dataset(shared / "data" / "bccd")
     message = str(caught.value)
-    assert (
-        "BloodImage_00338.xml" in message and "BloodImage_00343.xml" in message and "strict=False" in message
-    )
+    assert "BloodImage_00338.xml" in message and "BloodImage_00343.xml" in message and "strict=False" in message
     dataset = open_dataset(shared / "data" / "bccd", strict=False)
     assert dataset.report.counts == {"zero-size or inverted box": 2}
     labels = torch.cat([dataset.target(i)["labels"] for i in range(len(dataset))])
     counts = dict(zip(dataset.classes, torch.bincount(labels).tolist()[1:]))
     assert counts == {"Platelets": 361, "RBC": 4155 - 2, "WBC": 372}
-    sizes = [
-        len(open_dataset(shared / "data" / "bccd", split, strict=False)) for split in ("train", "val", "test")
-    ]
+    sizes = [len(open_dataset(shared / "data" / "bccd", split, strict=False)) for split in ("train", "val", "test")]
     assert sizes == [205, 87, 72]
 
 

@@ -96,9 +96,7 @@ def test_nms_that_answers_wrongly(monkeypatch):
 
 def test_pair_with_torchvision_missing(installed):
     installed["torchvision"] = None
-    assert (
-        d.torch_pair().line().startswith("[FAIL] torch and torchvision belong together: torchvision is not")
-    )
+    assert d.torch_pair().line().startswith("[FAIL] torch and torchvision belong together: torchvision is not")
 
 
 def test_full_disk(monkeypatch, tmp_path):
@@ -128,9 +126,7 @@ def test_nothing_installed_is_a_report_and_no_traceback(monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, module, None)
     assert d.main(None) == 1
     out = capsys.readouterr().out
-    assert (
-        "[FAIL] torch and torchvision belong together" in out and "[FAIL] Jupyter starts this Python" in out
-    )
+    assert "[FAIL] torch and torchvision belong together" in out and "[FAIL] Jupyter starts this Python" in out
     assert "[ -- ] GPU: unknown" in out and out.count(d.INSTALL) == 2
 
 

@@ -95,24 +95,18 @@ def test_quiz_answers_of_the_wrong_form(name, value, words):
     assert words in repr(verdict)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("01.log2", 0.6931), ("01.background", " A "), ("01.conv_size", "16")]
-)
+@pytest.mark.parametrize(("name", "value"), [("01.log2", 0.6931), ("01.background", " A "), ("01.conv_size", "16")])
 def test_quiz_is_generous_about_form(name, value):
     assert grade(SAMPLES[name], value).state == RIGHT
 
 
 def test_half_done_function_is_not_tried_but_a_library_gap_is_wrong():
     exercise = SAMPLES["01.area"]
-    half = answer_of(
-        exercise, "def area(box):\n    width = box[2] - box[0]\n    raise NotImplementedError('height')"
-    )
+    half = answer_of(exercise, "def area(box):\n    width = box[2] - box[0]\n    raise NotImplementedError('height')")
     assert grade(exercise, half).state == NOT_TRIED
 
     exercise = Exercise(**{**vars(exercise), "setup": "import fractions\nfrom numbers import Number"})
-    gap = answer_of(
-        exercise, "import io\ndef area(box):\n    return Gap().area()\nfrom gap_in_a_library import Gap"
-    )
+    gap = answer_of(exercise, "import io\ndef area(box):\n    return Gap().area()\nfrom gap_in_a_library import Gap")
     verdict = grade(exercise, gap)
     assert verdict.state == WRONG
     assert "NotImplementedError" in repr(verdict)

@@ -113,9 +113,7 @@ def good() -> Book:
     cells += [markdown(PROSE) for _ in range(10)]
     cells += [
         code("budget.report()", outputs=[printed("Budget of this notebook: 1 minute.\n")]),
-        markdown(
-            "- one\n- two\n- three\n\nBut templates are rigid: 02_hog_linear_svm.", "closing", slide="slide"
-        ),
+        markdown("- one\n- two\n- three\n\nBut templates are rigid: 02_hog_linear_svm.", "closing", slide="slide"),
     ]
     for n, cell in enumerate(cells):
         cell["id"] = f"cell-{n}"
@@ -139,9 +137,7 @@ def breaks(rule_name, words=""):
     """Register a change of the good notebook breaking ``rule_name`` alone, with ``words`` in the message."""
 
     def register(change):
-        MUTATIONS.append(
-            pytest.param(rule_name, change, words, id=f"{rule_name}: {change.__name__.strip('_')}")
-        )
+        MUTATIONS.append(pytest.param(rule_name, change, words, id=f"{rule_name}: {change.__name__.strip('_')}"))
         return change
 
     return register

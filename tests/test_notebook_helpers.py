@@ -148,9 +148,7 @@ def test_measure_gives_equal_threads_and_restores_them():
     torch.set_num_threads(2)
     before, seen = pools(), []
     assert before
-    timing.measure(
-        lambda: seen.append((torch.get_num_threads(), *pools().values())), repeats=2, warmup=0, threads=1
-    )
+    timing.measure(lambda: seen.append((torch.get_num_threads(), *pools().values())), repeats=2, warmup=0, threads=1)
     assert {number for row in seen for number in row} == {1}
     assert torch.get_num_threads() == 2
     assert pools() == before

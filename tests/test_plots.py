@@ -27,9 +27,7 @@ def _style():
 
 
 def pixels(fig, fmt="png"):
-    return np.asarray(
-        Image.open(io.BytesIO(plots.picture(fig, "a picture", fmt).data)).convert("RGB")
-    ).astype(int)
+    return np.asarray(Image.open(io.BytesIO(plots.picture(fig, "a picture", fmt).data)).convert("RGB")).astype(int)
 
 
 # Linear-light matrices of Machado, Oliveira and Fernandes (2009), severity 1.
@@ -60,9 +58,7 @@ def lab(color, matrix):
     c = np.array(to_rgb(color))
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.asarray(matrix) @ linear, 0, 1)
-    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)[None, None])[
-        0, 0
-    ]
+    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)[None, None])[0, 0]
 
 
 @pytest.mark.parametrize("vision", BLINDNESS)
@@ -114,9 +110,7 @@ def test_boxes_show_in_their_colour_and_in_the_legend(kind):
     ax = plots.show(np.zeros((40, 60, 3), np.uint8))
     plots.draw_boxes(ax, [[10, 10, 40, 30], [20, 15, 50, 35]], ["cat", "dog"], [0.912, 0.5], kind=kind)
     assert ax.get_legend_handles_labels()[1] == [kind]
-    assert [text.get_text() for text in ax.texts] == [
-        f"{plots.KINDS[kind].sign}{t}" for t in ("cat 0.91", "dog 0.50")
-    ]
+    assert [text.get_text() for text in ax.texts] == [f"{plots.KINDS[kind].sign}{t}" for t in ("cat 0.91", "dog 0.50")]
     shown = pixels(ax.figure)
     wanted = np.array(to_rgb(plots.KINDS[kind].color)) * 255
     assert (np.abs(shown - wanted).max(2) < 12).sum() > 100
@@ -194,9 +188,7 @@ def test_contact_sheet_draws_what_the_targets_have():
     mask[0, 5:20, 5:20] = True
     plain = {"labels": np.array([2]), "boxes": np.array([[5, 5, 20, 20]])}
     rich = plain | {"masks": mask, "joints": np.full((1, 14, 3), 2.0)}
-    fig = plots.contact_sheet(
-        [RGB] * 3, [plain, rich, plain], ["cat", "dog"], columns=2, titles=["a", "b", "c"]
-    )
+    fig = plots.contact_sheet([RGB] * 3, [plain, rich, plain], ["cat", "dog"], columns=2, titles=["a", "b", "c"])
     first, second, third, empty = fig.axes
     assert [text.get_text() for text in first.texts] == ["dog"]
     assert len(first.images) == 1 and len(second.images) == 2

@@ -77,9 +77,7 @@ def test_outputs_are_stored_byte_for_byte_the_same(course, capsys):
         "print(os.environ['OMP_NUM_THREADS'], hash('abc'), flush=True)\nprint('y')",
     )
     nb = nbformat.read(path, 4)
-    nb.metadata.update(
-        widgets={"state": {}}, kernelspec={"name": "other", "display_name": "Mine"}, toc={"base": 1}
-    )
+    nb.metadata.update(widgets={"state": {}}, kernelspec={"name": "other", "display_name": "Mine"}, toc={"base": 1})
     nb.cells[1].metadata.update(collapsed=True, execution={"iopub.execute_input": "2026"}, tags=["kept"])
     nbformat.write(nb, path)
 
@@ -150,7 +148,6 @@ def test_running_one_notebook_keeps_the_pages_of_the_others(course, monkeypatch,
 
 
 def test_data_are_prepared_first(monkeypatch, tmp_path):
-    monkeypatch.setenv("COURSE_STATIC", "0")  # so that what the command sets is undone
     order = []
     toyvoc = types.ModuleType("course_utils.datasets.toyvoc")
     toyvoc.ensure = lambda: order.append("data")

@@ -75,6 +75,17 @@ def test_every_requirement_has_one_pin_that_satisfies_it(where):
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
 
 
+def test_imports_run_one_way():
+    helpers = ("commands", "exercises", "notebook")
+    wrong = []
+    for file in sorted((ROOT / "course_utils").rglob("*.py")):
+        place = file.relative_to(ROOT / "course_utils")
+        if place.parts[0] not in (*helpers, "cli.py"):
+            found = re.findall(rf"course_utils(?:\.| import )(?:{'|'.join(helpers)})\b", file.read_text())
+            wrong += [f"{place} names {name}" for name in found]
+    assert wrong == []
+
+
 # Put together from pieces, so that this file does not match itself.
 FORBIDDEN = [
     r"(?<![\w.])/(home|Users|root|work|tmp)" + r"/\w",

@@ -102,9 +102,7 @@ def test_synced_cell_runs_in_the_notebook_and_an_edit_has_an_effect_there():
 def test_source_of_methods_classes_and_compiled_functions(monkeypatch):
     assert source_of("course_utils.notebook.series.Notebook.heading.fget").startswith("@property")
     assert source_of("course_utils.notebook.budget.Budget.report").startswith("def report(self)")
-    assert source_of("course_utils.notebook.series.Notebook").startswith(
-        "@dataclass(frozen=True)\nclass Notebook:"
-    )
+    assert source_of("course_utils.notebook.series.Notebook").startswith("@dataclass(frozen=True)\nclass Notebook:")
     compiled = types.SimpleNamespace(py_func=series.following)
     monkeypatch.setattr(series, "compiled", compiled, raising=False)
     assert source_of("course_utils.notebook.series.compiled") == source_of(FOLLOWING)

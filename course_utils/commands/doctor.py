@@ -27,8 +27,16 @@ MIN_FREE_GB = 1.0
 class Check:
     """One line of the report.
 
-    ``ok`` is True or False for what the course needs, None for what is only good to know. ``name`` is the
-    same on every machine; ``detail`` is what this one has; ``cure`` says what to do.
+    Attributes
+    ----------
+    name : str
+        What is checked, in words that are the same on every machine.
+    ok : bool or None
+        Whether the course has what it needs; None for what is only good to know.
+    detail : str
+        What this machine has.
+    cure : str
+        What to do about it.
     """
 
     name: str
@@ -128,7 +136,7 @@ def torch_pair() -> Check:
     try:
         kept = _nms_of_two_boxes()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        fault = str(error).strip().splitlines()[0]
+        fault = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Check(name, False, f"{have}: torchvision's compiled part does not load ({fault})", MEND)
     return Check(name, kept == [0], have, "" if kept == [0] else MEND)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import threading
@@ -107,7 +106,10 @@ class Timings:
 
     def __init__(self) -> None:
         self.file = build_dir() / "timings.json"
-        self.seconds: dict[str, float] = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        try:
+            self.seconds: dict[str, float] = json.loads(self.file.read_text())
+        except (FileNotFoundError, ValueError):  # the first run, or one that was stopped while it wrote
+            self.seconds = {}
 
     def expected(self, path: Path) -> float | None:
         """Seconds it took last time, or else what the series allows it; None for a notebook of one's own."""
@@ -122,7 +124,7 @@ class Timings:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Execute, or store outputs in place; 1 when a notebook fails."""
+    """Make the data, then execute the notebooks; with --in-place, store their outputs."""
     paths = find_notebooks(args.notebooks)
     _prepare_data()
     return store_outputs(paths) if args.in_place else run(paths, fresh=not args.notebooks)
@@ -131,8 +133,6 @@ def main(args: argparse.Namespace) -> int:
 def _prepare_data() -> None:
     from course_utils.datasets import toyvoc
 
-    if not sys.stderr.isatty():
-        os.environ["COURSE_STATIC"] = "1"  # a progress bar in a log is one endless line
     toyvoc.ensure()
 
 
@@ -192,7 +192,7 @@ def write_site(copies: Path) -> Path | None:
 
 
 def store_outputs(paths: list[Path]) -> int:
-    """Execute ``paths`` on one thread and store the outputs in the files; a failing one stays as it was."""
+    """Execute ``paths`` on one thread and store the outputs in the files; one that fails stays, and raises."""
     from course_utils.notebook.execute import execute, text
 
     progress = Progress(len(paths), sys.stdout)
@@ -202,7 +202,8 @@ def store_outputs(paths: list[Path]) -> int:
         try:
             new = text(execute(path, threads=1, on_cell=progress.on_cell))
             same = new == path.read_text(encoding="utf-8")
-            path.write_text(new, encoding="utf-8")
+            if not same:
+                path.write_text(new, encoding="utf-8")
             result = f"{'same' if same else 'CHANGED'}  {clock(time.monotonic() - progress.started)}"
         finally:
             progress.end(result)

@@ -1,4 +1,4 @@
-"""`course sync`: write synced cells and exercise stubs into notebooks, or say which differ."""
+"""``course sync``: write synced cells and exercise stubs into notebooks, or say which differ."""
 
 import argparse
 from pathlib import Path
@@ -7,18 +7,18 @@ from course_utils.errors import CourseError
 from course_utils.notebook.sync import sync
 from course_utils.paths import repo_root
 
-HELP = "write the package's functions and exercise stubs into the notebooks' tagged cells"
+HELP = "Write the package's functions and exercise stubs into the notebooks' tagged cells."
 EXAMPLE = "course sync --check notebooks/01_boxes_and_metrics.ipynb"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: all in notebooks/"
-    )
+    """Declare what ``course sync`` takes."""
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: all in notebooks/")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a cell differs")
 
 
 def main(args: argparse.Namespace) -> int:
+    """Write, or with --check only tell; exit code 1 if --check found a difference."""
     paths = args.notebooks or sorted((repo_root() / "notebooks").glob("*.ipynb"))
     if not paths:
         raise CourseError("There is no notebook in notebooks/; give the path of one.")

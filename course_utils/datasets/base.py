@@ -30,15 +30,19 @@ LIMBS = (
     ("r_shoulder", "neck"), ("l_shoulder", "neck"), ("neck", "head_top"),
 )  # fmt: skip
 
-FLAGS = ("difficult", "truncated", "occluded", "iscrowd")
+FLAGS = ("difficult", "truncated", "occluded")  # what every target says of every object
 
 
 @dataclass
 class Report:
-    """What a reader met in the files: faults (an object or an image that cannot be used) and notes (what it
-    put right).
+    """What a reader met in the files.
 
-    Both map a kind to one line per case, and each line begins with the file's name.
+    Attributes
+    ----------
+    faults : dict
+        Objects and images that cannot be used: from a kind to one line per case, each of which names its file.
+    notes : dict
+        The same for what was put right.
     """
 
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -58,9 +62,7 @@ class Report:
         return {kind: len(lines) for kind, lines in self.faults.items()}
 
     def raise_if_faulty(self, what: str, shown: int = 5) -> None:
-        """Raise one `DataError` that names the faulty files of the data set ``what``; do nothing without
-        faults.
-        """
+        """Raise one `DataError` that names the faulty files of the data set ``what``, if there are any."""
         total = sum(self.counts.values())
         if not total:
             return
@@ -81,11 +83,20 @@ class Report:
 
 
 class Dataset(ABC):
-    """Images with their objects.
+    """Images with their objects; ``dataset[i]`` is image ``i`` and its target.
 
-    Attributes: ``name``, ``split``, ``classes`` (tuple; label k means ``classes[k - 1]``, 0 is background),
-    ``ids`` (one string per image), ``report`` (a `Report`), ``with_masks`` (False: targets leave masks out,
-    which is faster).
+    Attributes
+    ----------
+    name, split : str
+        What the data set and its part are called.
+    classes : tuple of str
+        Label k means ``classes[k - 1]``; 0 is background.
+    ids : list of str
+        One per image.
+    report : Report
+        What the reader found wrong with the files.
+    with_masks : bool
+        Set it to False, and targets leave masks out, which is faster.
     """
 
     def __init__(self, name: str, split: str, classes: Sequence[str], ids: Sequence[str]) -> None:
@@ -110,21 +121,20 @@ class Dataset(ABC):
         return self.image(i).shape[:2]
 
     def file_name(self, i: int) -> str:
-        """Name of the file of image ``i`` for use in lists; what is not stored as a file gets a name all the
-        same.
-        """
+        """Name of the file of image ``i``; what is not stored as a file gets a name all the same."""
         return f"{self.ids[i]}.png"
 
     def _content(self, i: int) -> Iterable[bytes]:
-        """Bytes that define image ``i`` and its masks; boxes, labels, flags and joints are added by `digest`.
-        """
+        """Bytes that define image ``i`` and its masks; boxes, labels, flags and joints are added by `digest`."""
         return [self.image(i).tobytes()]
 
     @property
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of the content: class names, ids, boxes, labels, flags, joints, and the bytes
-        of the image and mask files (of the decoded image, where there is no file of its own). Names of
-        folders do not enter."""
+        """Hexadecimal SHA-256 of the content.
+
+        It covers class names, ids, boxes, labels, flags, joints, and the bytes of the image and mask files (of
+        the decoded image, where there is no file of its own). Names of folders do not enter.
+        """
         if self._digest is None:
             digest = hashlib.sha256(json.dumps([self.classes, self.ids]).encode())
             with_masks, self.with_masks = self.with_masks, False
@@ -169,20 +179,17 @@ def make_target(
     Always: ``boxes`` float32 ``(N, 4)`` as x1 y1 x2 y2 on continuous pixel edges, ``labels`` int64 ``(N,)``,
     ``difficult``, ``truncated``, ``occluded`` bool ``(N,)`` (False where not given). If given: ``iscrowd``
     bool ``(N,)``, ``joints`` float32 ``(N, 14, 3)`` as x, y, v (v: 0 absent, 1 hidden, 2 visible) and
-    ``masks`` bool ``(N, H, W)``, visible pixels.
+    ``masks`` bool ``(N, H, W)``, visible pixels. Raises `DataError` if the lengths differ.
     """
     target = {
         "boxes": torch.tensor(np.array(list(boxes), dtype=np.float32).reshape(-1, 4)),
         "labels": torch.tensor(list(labels), dtype=torch.int64),
     }
     n = len(target["labels"])
-    for key, flags in zip(FLAGS, (difficult, truncated, occluded, iscrowd), strict=True):
-        if flags is not None or key != "iscrowd":
-            target[key] = (
-                torch.zeros(n, dtype=torch.bool)
-                if flags is None
-                else torch.tensor(list(flags), dtype=torch.bool)
-            )
+    for key, flags in zip(FLAGS, (difficult, truncated, occluded)):
+        target[key] = torch.tensor([False] * n if flags is None else list(flags), dtype=torch.bool)
+    if iscrowd is not None:
+        target["iscrowd"] = torch.tensor(list(iscrowd), dtype=torch.bool)
     if joints is not None:
         target["joints"] = torch.tensor(joints, dtype=torch.float32).reshape(-1, len(JOINTS), 3)
     if masks is not None:
@@ -199,8 +206,8 @@ def usable_box(
     """The box ``(x1, y1, x2, y2)`` cut to the image, or None if it is no box; every reader's boxes pass here.
 
     A box that sticks out by at most one pixel is cut and noted (1-based and 0-based edges are easily
-    confused). One that sticks out further is a fault, and cut if it still covers the image by a pixel. Not a
-    number, without area, or wholly outside: a fault, and None. ``where`` names file and object in the report.
+    confused). One that sticks out further is a fault, and cut if a pixel or more of it lies in the image. Not
+    a number, without area, or wholly outside: a fault, and None. ``where`` names file and object in the report.
     """
     corners = ", ".join(f"{key} {value:g}" for key, value in zip(("x1", "y1", "x2", "y2"), box))
     line = f"{where} has {corners} in an image of {width} x {height}"

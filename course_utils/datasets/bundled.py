@@ -41,9 +41,14 @@ def photograph(name: str) -> np.ndarray:
     return read_image(_installed(*_PLACES[name]))
 
 
+def _folder(package: str) -> Path:
+    """Where an installed package keeps its pictures, found without importing it."""
+    return Path(find_spec(package).origin).parent / _FOLDERS[package]
+
+
 def _installed(package: str, file: str) -> Path:
-    """A data file of an installed package, found without importing the package."""
-    path = Path(find_spec(package).origin).parent / _FOLDERS[package] / file
+    """A data file of an installed package; `DataError` if it is missing."""
+    path = _folder(package) / file
     if not path.is_file():
         raise DataError(
             f"{path} is missing: the installed {package} is damaged, or of a version that does not bring it. "
@@ -53,19 +58,15 @@ def _installed(package: str, file: str) -> Path:
 
 
 class Photographs(CocoFile):
-    """Those photographs in which an object is unmistakable, with boxes and, for some, masks that we drew by
-    hand.
+    """Bundled photographs with boxes and, for some, masks that we drew by hand.
 
     The annotations are ``data/photographs/annotations.json`` (CC BY 4.0, like the course's text). They are
     made for showing, not for measuring: few pictures, and not every object in them is annotated.
     """
 
     def __init__(self) -> None:
-        package = find_spec("skimage")
-        super().__init__(
-            repo_root() / "data" / "photographs" / "annotations.json",
-            images=Path(package.origin).parent / _FOLDERS["skimage"],
-        )
+        annotations = repo_root() / "data" / "photographs" / "annotations.json"
+        super().__init__(annotations, images=_folder("skimage"))
         self.name, self.split = "photographs", "all"
 
     def _picture(self, file_name: str) -> Path:
@@ -73,8 +74,7 @@ class Photographs(CocoFile):
 
 
 class LfwFaces(Dataset):
-    """scikit-image's ``lfw_subset``: 200 grey crops of 25 x 25 px, first 100 faces, then 100 pieces of
-    background.
+    """scikit-image's ``lfw_subset``: 100 grey crops of faces, then 100 of background, 25 x 25 px.
 
     A face fills its whole crop, so its box is the frame; the others have no object. The crops come from the
     Labeled Faces in the Wild collection, shrunk: enough for training and testing a face template, but there
@@ -102,7 +102,7 @@ class LfwFaces(Dataset):
 
 
 def open_bundled(name: str, split: str | None) -> Dataset:
-    """ "photographs" or "lfw_faces"; neither has splits."""
+    """The data set "photographs" or "lfw_faces"; neither has splits."""
     if split not in (None, "all"):
         raise DataError(f"The data set {name!r} has no splits; leave split out, instead of {split!r}.")
     return Photographs() if name == "photographs" else LfwFaces()

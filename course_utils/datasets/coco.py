@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import torch
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from course_utils.datasets.base import JOINTS, LIMBS, Dataset, atomic_write, make_target, usable_box
-from course_utils.datasets.images import is_turned, read_header, read_image
+from course_utils.datasets.base import FLAGS, JOINTS, LIMBS, Dataset, atomic_write, make_target, usable_box
+from course_utils.datasets.images import read_image, read_shape
 from course_utils.errors import DataError
 
 
@@ -22,11 +23,13 @@ class CocoFile(Dataset):
 
     Parameters
     ----------
-    path : the JSON file.
-    images : folder of the pictures. None looks beside the JSON file, in ``images``, ``JPEGImages`` and the folder
-        that the file is named after (``instances_val2017.json``: ``val2017``), and in the same places one folder
-        higher.
-    strict : as in `course_utils.datasets.voc.VocFolder`.
+    path : str or Path
+        The JSON file.
+    images : str or Path, optional
+        Folder of the pictures. None looks beside the JSON file, in ``images``, ``JPEGImages`` and the folder that
+        the file is named after (``instances_val2017.json``: ``val2017``), and in the same places one folder higher.
+    strict : bool
+        As in `course_utils.datasets.voc.VocFolder`.
 
     Notes
     -----
@@ -48,7 +51,7 @@ class CocoFile(Dataset):
         _must_be_unique(self.path, "category id", self.category_ids)
         _must_be_unique(self.path, "category name", self.classes)
         _must_be_unique(self.path, "image id", [record["id"] for record in content["images"]])
-        _must_be_unique(self.path, "annotation id", [record.get("id") for record in content["annotations"]])
+        _must_be_unique(self.path, "annotation id", [record["id"] for record in content["annotations"]])
         self._with_joints = {c["id"] for c in categories if tuple(c.get("keypoints", ())) == JOINTS}
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells its progress to everybody
             self._coco = COCO()
@@ -102,7 +105,7 @@ class CocoFile(Dataset):
         return self._coco.imgs[self.image_ids[i]]["file_name"]
 
     def _content(self, i: int) -> Iterable[bytes]:
-        yield (self._picture(self.file_name(i))).read_bytes()
+        yield self._picture(self.file_name(i)).read_bytes()
         shapes = [thing.get("segmentation") for thing in self._objects[self.image_ids[i]]]
         yield json.dumps(shapes, sort_keys=True).encode()
 
@@ -126,17 +129,15 @@ class CocoFile(Dataset):
     def _open_image(self, record: dict, check_pixels: bool) -> None:
         name = record["file_name"]
         try:
-            *stored, orientation = read_header(self._picture(name))
             stated = record["width"], record["height"]
-            turn = is_turned(tuple(stored), orientation, stated)
+            width, height, turn = read_shape(self._picture(name), stated)
             if check_pixels:
                 read_image(self._picture(name), turn)
         except DataError as error:
             self.report.fault("image cannot be read", str(error).replace(f"{self.folder}/", ""))
             return
-        size = tuple(stored[::-1] if turn and orientation >= 5 else stored)
-        if stated != size:
-            line = f"{name} is stated as {stated[0]} x {stated[1]} but has {size[0]} x {size[1]}"
+        if stated != (width, height):
+            line = f"{name} is stated as {stated[0]} x {stated[1]} but has {width} x {height}"
             self.report.fault("stated size differs from the image", line)
             return
         self._turn[record["id"]] = turn
@@ -156,23 +157,15 @@ class CocoFile(Dataset):
             self.report.fault("box is not a number", f"{where} has bbox {box}")
             return
         x, y, across, down = box
-        corners = usable_box(
-            (x, y, x + across, y + down), record["width"], record["height"], where, self.report
-        )
+        corners = usable_box((x, y, x + across, y + down), record["width"], record["height"], where, self.report)
         if corners is None:
             return
         if not _is_segmentation(annotation.get("segmentation"), record):
             self.report.fault("unreadable segmentation", where)
             return
         keypoints = annotation.get("keypoints")
-        if (
-            annotation["category_id"] in self._with_joints
-            and keypoints is not None
-            and not _are_joints(keypoints)
-        ):
-            self.report.fault(
-                "unreadable joints", f"{where} has keypoints other than {3 * len(JOINTS)} numbers"
-            )
+        if annotation["category_id"] in self._with_joints and keypoints is not None and not _are_joints(keypoints):
+            self.report.fault("unreadable joints", f"{where} has keypoints other than {3 * len(JOINTS)} numbers")
             return
         self._boxes[annotation["id"]] = corners
         self._objects[annotation["image_id"]].append(annotation)
@@ -192,23 +185,18 @@ class CocoFile(Dataset):
 
 
 def to_coco(dataset: Dataset) -> dict:
-    """Any data set as a dictionary in COCO's format: category id = label, image id = place + 1 (those of a
-    `CocoFile` are kept).
+    """Any data set as a dictionary in COCO's format.
 
-    Masks become compressed run lengths, joints become keypoints; ``difficult``, ``truncated`` and
-    ``occluded`` are written beside COCO's own ``iscrowd``. ``file_name`` is the name alone; the pictures stay
-    where they are.
+    Category ids are the labels and image ids count from 1; those of a `CocoFile` are kept. Masks become
+    compressed run lengths, joints become keypoints; ``difficult``, ``truncated`` and ``occluded`` are written
+    beside COCO's own ``iscrowd``. ``file_name`` is the name alone; the pictures stay where they are.
     """
     image_ids, category_ids = _coco_ids(dataset)
-    categories = [
-        {"id": i, "name": name, "supercategory": ""} for i, name in zip(category_ids, dataset.classes)
-    ]
+    categories = [{"id": i, "name": name, "supercategory": ""} for i, name in zip(category_ids, dataset.classes)]
     images, annotations = [], []
     for i, image_id in enumerate(image_ids):
         height, width = dataset.size(i)
-        images.append(
-            {"id": image_id, "file_name": dataset.file_name(i), "height": int(height), "width": int(width)}
-        )
+        images.append({"id": image_id, "file_name": dataset.file_name(i), "height": int(height), "width": int(width)})
         target = dataset.target(i)
         for k, (box, label) in enumerate(zip(target["boxes"].tolist(), target["labels"].tolist())):
             annotation = {
@@ -218,7 +206,7 @@ def to_coco(dataset: Dataset) -> dict:
                 "bbox": _xywh(box),
                 "area": (box[2] - box[0]) * (box[3] - box[1]),
                 "iscrowd": int(target["iscrowd"][k]) if "iscrowd" in target else 0,
-                **{key: int(target[key][k]) for key in ("difficult", "truncated", "occluded")},
+                **{flag: int(target[flag][k]) for flag in FLAGS},
             }
             if "masks" in target:
                 runs = rle.encode(np.asfortranarray(target["masks"][k].numpy().astype(np.uint8)))
@@ -239,28 +227,25 @@ def write_coco(dataset: Dataset, path: str | Path) -> None:
 
 
 def detections_to_coco(detections: Sequence[dict], dataset: Dataset) -> list[dict]:
-    """Detections, one dictionary ``{"boxes", "labels", "scores"}`` per image of ``dataset``, as COCO's
-    results list.
+    """Detections as COCO's results list.
 
-    The ids are those of `to_coco`. Raises `DataError` if there is not one dictionary per image.
+    ``detections`` holds one dictionary ``{"boxes", "labels", "scores"}`` per image of ``dataset``. The ids
+    are those of `to_coco`. Raises `DataError` if there is not one dictionary per image.
     """
     if len(detections) != len(dataset):
-        raise DataError(
-            f"There are {len(detections)} detection dictionaries for {dataset!r}; wanted one per image."
-        )
+        raise DataError(f"There are {len(detections)} detection dictionaries for {dataset!r}; wanted one per image.")
     image_ids, category_ids = _coco_ids(dataset)
     return [
         {"image_id": image_id, "category_id": category_ids[label - 1], "bbox": _xywh(box), "score": score}
         for image_id, found in zip(image_ids, detections)
-        for box, label, score in zip(
-            found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist()
-        )
+        for box, label, score in zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist())
     ]
 
 
 def detections_from_coco(results: Sequence[dict], dataset: Dataset) -> list[dict[str, torch.Tensor]]:
-    """The way back: one dictionary ``{"boxes", "labels", "scores"}`` per image of ``dataset``, in the order
-    of the list.
+    """The way back: one dictionary ``{"boxes", "labels", "scores"}`` per image, in the order of the list.
+
+    Raises `DataError` for a detection of an image or category that ``dataset`` does not have.
     """
     image_ids, category_ids = _coco_ids(dataset)
     rows: dict[int, list[dict]] = {image_id: [] for image_id in image_ids}
@@ -304,9 +289,7 @@ def _load_json(path: Path) -> dict:
     except ValueError as error:  # JSON and UTF-8 errors alike
         raise DataError(f"{path} is no readable JSON: {error}.") from error
     if isinstance(content, list):
-        raise DataError(
-            f"{path} holds a list, as COCO's results do; wanted a data set with images and annotations."
-        )
+        raise DataError(f"{path} holds a list, as COCO's results do; wanted a data set with images and annotations.")
     needed = {
         "images": ("id", "file_name", "width", "height"),
         "annotations": ("id", "image_id"),
@@ -316,17 +299,15 @@ def _load_json(path: Path) -> dict:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise DataError(f"{path} is no COCO data set: it has no list {part!r}.")
         for record in content[part]:
-            missing = [key for key in keys if key not in record]
+            missing = [key for key in keys if not isinstance(record, dict) or key not in record]
             if missing:
-                raise DataError(
-                    f"{path}: an entry of {part!r} has no {', '.join(missing)}: {str(record)[:200]}"
-                )
+                raise DataError(f"{path}: an entry of {part!r} has no {', '.join(missing)}: {str(record)[:200]}")
     return content
 
 
 def _must_be_unique(path: Path, what: str, values: Sequence) -> None:
     if len(set(values)) < len(values):
-        twice = next(value for value in values if list(values).count(value) > 1)
+        twice = Counter(values).most_common(1)[0][0]
         raise DataError(f"{path} has the {what} {twice!r} more than once.")
 
 
@@ -335,21 +316,15 @@ def _is_number(value: object) -> bool:
 
 
 def _are_joints(keypoints: object) -> bool:
-    return (
-        isinstance(keypoints, list) and len(keypoints) == 3 * len(JOINTS) and all(map(_is_number, keypoints))
-    )
+    return isinstance(keypoints, list) and len(keypoints) == 3 * len(JOINTS) and all(map(_is_number, keypoints))
 
 
 def _is_segmentation(shape: object, record: dict) -> bool:
-    """Whether pycocotools can take a segmentation: nothing, polygons of three points or more, or run lengths
-    of the image's size.
-    """
+    """Whether pycocotools can take a segmentation."""
     if not shape:
         return True
-    if isinstance(shape, dict):
-        return shape.get("size") == [record["height"], record["width"]] and isinstance(
-            shape.get("counts"), str | list
-        )
+    if isinstance(shape, dict):  # run lengths; otherwise polygons
+        return shape.get("size") == [record["height"], record["width"]] and isinstance(shape.get("counts"), str | list)
     return isinstance(shape, list) and all(
         isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 and all(map(_is_number, part))
         for part in shape

@@ -14,14 +14,11 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_header(path: str | Path) -> tuple[int, int, int]:
-    """Stored width and height, and EXIF orientation (1..8, 1 is upright), without decoding.
-
-    Raises `DataError`.
-    """
+    """Stored width and height, and EXIF orientation (1..8, 1 is upright); raises `DataError`."""
     try:
         with Image.open(path) as image:
-            # Pillow turns TIFF files by itself. Of a PNG only a tag that stands before the pixels counts:
-            # to look behind them, Pillow decodes it all
+            # Pillow turns TIFF files by itself. Of a PNG only a tag before the pixels counts: to look behind
+            # them, Pillow decodes them all.
             looked_at = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
             orientation = image.getexif().get(_ORIENTATION, 1) if looked_at else 1
             return *image.size, orientation if orientation in range(1, 9) else 1
@@ -40,6 +37,17 @@ def is_turned(stored: tuple[int, int], orientation: int, stated: tuple[int, int]
         return False
     upright = stored[::-1] if orientation >= 5 else stored
     return stated is None or stated == upright
+
+
+def read_shape(path: str | Path, stated: tuple[int, int] | None) -> tuple[int, int, bool]:
+    """Width and height of an image as its annotation sees it, and whether it has to be turned for that.
+
+    ``stated`` is (width, height) in the annotation, or None. Only the header is read. Raises `DataError`.
+    """
+    *stored, orientation = read_header(path)
+    turn = is_turned(tuple(stored), orientation, stated)
+    width, height = stored[::-1] if turn and orientation >= 5 else stored
+    return width, height, turn
 
 
 def read_image(path: str | Path, turn: bool | None = None) -> np.ndarray:

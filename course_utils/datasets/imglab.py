@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from course_utils.datasets.base import Dataset, make_target, usable_box
-from course_utils.datasets.images import is_turned, read_header, read_image
+from course_utils.datasets.base import FLAGS, Dataset, make_target, usable_box
+from course_utils.datasets.images import read_image, read_shape
 from course_utils.datasets.voc import UNPARSABLE, parse_xml
 from course_utils.errors import DataError
 
@@ -25,12 +25,11 @@ class _Image:
 
 
 class ImglabFile(Dataset):
-    """An imglab XML file: ``<image file=...>`` with ``<box top left width height>``, image paths relative to
-    the file.
+    """An imglab XML file: ``<image file=...>`` with ``<box top left width height>`` inside.
 
-    A box reaches from ``left`` to ``left + width``. The class is the box's ``<label>``, "face" without one;
-    ``classes`` are the names found, sorted. ``ignore='1'`` and ``difficult='1'`` become ``difficult``.
-    ``strict`` as in `VocFolder`.
+    Image paths are relative to the file. A box reaches from ``left`` to ``left + width``. The class is the
+    box's ``<label>``, "face" without one; ``classes`` are the names found, sorted. ``ignore='1'`` and
+    ``difficult='1'`` become ``difficult``. ``strict`` as in `course_utils.datasets.voc.VocFolder`.
     """
 
     def __init__(self, path: str | Path, *, strict: bool = True) -> None:
@@ -82,28 +81,24 @@ class ImglabFile(Dataset):
     def _read_element(self, element, name: str, check_pixels: bool) -> _Image | None:
         path = self.path.parent / name
         try:
-            *stored, orientation = read_header(path)
             # dlib itself never turns an image; the size that newer versions state decides here as everywhere
             size = [element.get(key, "") for key in ("width", "height")]
             stated = tuple(map(int, size)) if all(text.isdigit() for text in size) else None
-            turn = is_turned(tuple(stored), orientation, stated)
+            width, height, turn = read_shape(path, stated)
             if check_pixels:
                 read_image(path, turn)
         except DataError as error:
             self.report.fault("image cannot be read", str(error).replace(f"{self.path.parent}/", ""))
             return None
-        width, height = stored[::-1] if turn and orientation >= 5 else stored
         if stated not in (None, (width, height)):
             line = f"{name} is stated as {stated[0]} x {stated[1]} but has {width} x {height}"
             self.report.fault("stated size differs from the image", line)
             return None
-        image = _Image(path, width, height, turn, [], [], {"difficult": [], "truncated": [], "occluded": []})
+        image = _Image(path, width, height, turn, [], [], {flag: [] for flag in FLAGS})
         for k, box in enumerate(element.findall("box"), start=1):
             where = f"{name} box {k}"
             try:
-                left, top, across, down = (
-                    float(box.get(key, "")) for key in ("left", "top", "width", "height")
-                )
+                left, top, across, down = (float(box.get(key, "")) for key in ("left", "top", "width", "height"))
             except ValueError:
                 self.report.fault("box is not a number", f"{where} has {dict(box.attrib)}")
                 continue

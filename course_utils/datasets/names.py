@@ -9,10 +9,9 @@ it knows a ball player, a groom and a scuba diver, and "person" has no counterpa
 
 from functools import lru_cache
 
+from course_utils.datasets.toyvoc import CLASSES as TOYVOC_CLASSES
 from course_utils.datasets.voc import VOC_CLASSES
 from course_utils.errors import DataError
-
-TOYVOC_CLASSES = ("bus", "car", "cat", "chair", "dog", "duck", "goose", "horse", "person", "sheep")
 
 # VOC name: (COCO name, ImageNet numbers)
 _VOC = {
@@ -43,9 +42,7 @@ _TOY = {"duck": ("bird", (97, 98)), "goose": ("bird", (99,))}
 
 @lru_cache
 def vocabulary(name: str) -> tuple[str, ...]:
-    """All class names of "toyvoc", "voc", "coco" (80, without torchvision's gaps) or "imagenet" (1000, in
-    order).
-    """
+    """All class names of "toyvoc", "voc", "coco" (80, without torchvision's gaps) or "imagenet" (1000)."""
     if name == "toyvoc":
         return TOYVOC_CLASSES
     if name == "voc":
@@ -79,25 +76,22 @@ def map_class(name: str, source: str, target: str) -> tuple[str, ...]:
         return (name,)
     wanted = [forms for forms in _concepts() if name in forms[source]]
     if not wanted and {source, target} == {"coco", "imagenet"}:
-        raise DataError(
-            f"No counterpart of {source} {name!r} is written down; only VOC's and ToyVOC's classes are."
-        )
+        raise DataError(f"No counterpart of {source} {name!r} is written down; only VOC's and ToyVOC's classes are.")
     found = {form for forms in wanted for form in forms[target]}
     return tuple(form for form in names if form in found)
 
 
 @lru_cache
 def _concepts() -> tuple[dict[str, tuple[str, ...]], ...]:
-    """One dictionary per class of VOC and per class that only ToyVOC has: its names in the four vocabularies.
-    """
-    imagenet = vocabulary("imagenet")
-    concepts = []
-    for voc, (coco, numbers) in _VOC.items():
-        toys = tuple(toy for toy, (wider, _) in _TOY.items() if wider == voc)
-        toy_names = (voc,) if voc in TOYVOC_CLASSES else ()
-        all_kinds = tuple(imagenet[number] for number in numbers)
-        concepts.append({"toyvoc": toy_names, "voc": (voc,), "coco": (coco,), "imagenet": all_kinds})
-        for toy in toys:
-            names = tuple(imagenet[number] for number in _TOY[toy][1])
-            concepts.append({"toyvoc": (toy,), "voc": (voc,), "coco": (coco,), "imagenet": names})
-    return tuple(concepts)
+    """One dictionary per class of VOC and per class that only ToyVOC has: its names in the four vocabularies."""
+    rows = [(voc, voc if voc in TOYVOC_CLASSES else None, numbers) for voc, (_, numbers) in _VOC.items()]
+    rows += [(voc, toy, numbers) for toy, (voc, numbers) in _TOY.items()]
+    return tuple(
+        {
+            "toyvoc": (toy,) if toy else (),
+            "voc": (voc,),
+            "coco": (_VOC[voc][0],),
+            "imagenet": tuple(vocabulary("imagenet")[number] for number in numbers),
+        }
+        for voc, toy, numbers in rows
+    )

@@ -91,6 +91,8 @@ class Recipe:
             raise CourseError(
                 f"{self.world} has the classes {', '.join(known)}, each to be named once; asked for {asked}."
             )
+        if self.seed < 0:
+            raise CourseError(f"A seed is a whole number from 0 on; asked for {self.seed}.")
         if not 96 <= self.size <= 1024:
             raise CourseError(f"A scene has 96 to 1024 pixels a side; asked for {self.size}.")
         if not 0 <= self.difficulty <= 2:
@@ -149,6 +151,11 @@ def _checksum(paths: Iterable[Path]) -> str | None:
     return digest.hexdigest()
 
 
+def _is_whole(known: dict[str, str], name: str, paths: Iterable[Path]) -> bool:
+    found = _checksum(paths)
+    return found is not None and found == known.get(name)
+
+
 def _stamp(recipe: Recipe) -> str:
     """What a folder was made from: the recipe and the source of the renderer."""
     source = b"".join(p.read_bytes() for p in sorted(Path(toys.__file__).parent.glob("*.py")))
@@ -174,7 +181,7 @@ def ensure(names: Iterable[str] | None = None, recipe: Recipe | None = None, roo
     names = list(ids_of if names is None else names)
     wanted = sorted({i for name in names for i in ids_of[name]})
     known = _recorded(root)
-    fresh = [i for i in wanted if i not in known or known[i] != _checksum(_files(root, i))]
+    fresh = [i for i in wanted if not _is_whole(known, i, _files(root, i))]
     # A scene without a record was finished just before an interruption: files appear whole, the annotation last.
     todo = [i for i in fresh if i in known or _checksum(_files(root, i)) is None]
     if todo:
@@ -182,13 +189,17 @@ def ensure(names: Iterable[str] | None = None, recipe: Recipe | None = None, roo
         jobs = workers(delayed(_write)(recipe, root, i) for i in todo)
         for _ in progress(jobs, f"drawing {root.name}", total=len(todo)):
             pass
+    renewed = {i: _checksum(_files(root, i)) for i in fresh}
     for name in names:
-        write_imageset(root, name, ids_of[name])
-        if fresh or not (root / "coco" / f"{name}.json").is_file():
+        path, coco = root / "ImageSets" / "Main" / f"{name}.txt", root / "coco" / f"{name}.json"
+        if not path.is_file() or path.read_text(errors="replace").split() != ids_of[name]:
+            write_imageset(root, name, ids_of[name])
+        if fresh or not _is_whole(known, f"coco/{name}.json", [coco]):
             _write_coco(root, name)
-    if fresh:
-        known |= {i: _checksum(_files(root, i)) for i in fresh}
-        atomic_write(root / "checksums.json", json.dumps(known, indent=0, sort_keys=True).encode())
+            renewed[f"coco/{name}.json"] = _checksum([coco])
+    if renewed:  # read again: another process may have added its own meanwhile
+        record = json.dumps(_recorded(root) | renewed, indent=0, sort_keys=True)
+        atomic_write(root / "checksums.json", record.encode())
     return root
 
 
@@ -197,36 +208,46 @@ def _recorded(root: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
-    except ValueError:  # a damaged record proves nothing: every scene is drawn again
-        return {annotation.stem: "" for annotation in root.glob("Annotations/*.xml")}
+        record = json.loads(path.read_text(errors="replace"))
+    except ValueError:
+        record = None
+    if isinstance(record, dict) and record:
+        return record
+    # a damaged record proves nothing: every scene is drawn again
+    return {annotation.stem: "" for annotation in root.glob("Annotations/*.xml")}
 
 
 def _claim(root: Path, recipe: Recipe) -> None:
     """Mark *root* as made by this recipe and renderer, or raise."""
     stamp, path = _stamp(recipe), root / "toyvoc.json"
     if path.is_file():
-        found = path.read_text()
-        if found == stamp:
-            return
-        try:
-            differs = {k: v for k, v in json.loads(found).items() if json.loads(stamp)[k] != v}
-        except (ValueError, KeyError):
-            differs = {}
-        if set(differs) - {"renderer"}:
-            told = ", ".join(f"{k} {v}" for k, v in differs.items() if k != "renderer")
+        found, now = path.read_text(errors="replace"), json.loads(stamp)
+        if found != stamp:
+            try:
+                differs = {k: v for k, v in json.loads(found).items() if k in now and now[k] != v}
+            except (ValueError, AttributeError):
+                differs = {}
+            if set(differs) - {"renderer"}:
+                told = ", ".join(f"{k} {v}" for k, v in differs.items() if k != "renderer")
+                raise DataError(
+                    f"{root} holds scenes of another recipe ({told}). "
+                    "Choose another folder with --out, or delete this one."
+                )
+            (root / "checksums.json").unlink(missing_ok=True)
+            for outdated in (*root.glob("Annotations/*.xml"), *root.glob("ImageSets/Main/*.txt")):
+                outdated.unlink(missing_ok=True)
+            atomic_write(path, stamp.encode())
+    else:
+        # what an interruption may leave before the stamp stands is hidden
+        if root.is_file() or (root.is_dir() and any(not p.name.startswith(".") for p in root.iterdir())):
             raise DataError(
-                f"{root} holds scenes of another recipe ({told}). Choose another folder with --out, or delete this one."
+                f"{root} exists and is no ToyVOC folder (it has no toyvoc.json). Choose another one with --out."
             )
-        (root / "checksums.json").unlink(missing_ok=True)
-        for image in root.glob("Annotations/*.xml"):
-            image.unlink()
-    elif root.is_dir() and any(root.iterdir()):
-        raise DataError(
-            f"{root} exists and is no ToyVOC folder (it has no toyvoc.json). Choose another one with --out."
-        )
-    atomic_write(root / "classes.txt", "".join(f"{c}\n" for c in recipe.classes).encode())
-    atomic_write(path, stamp.encode())
+        atomic_write(path, stamp.encode())
+    classes = "".join(f"{c}\n" for c in recipe.classes).encode()
+    stated = root / "classes.txt"
+    if not stated.is_file() or stated.read_bytes() != classes:
+        atomic_write(stated, classes)
 
 
 def _write_coco(root: Path, name: str) -> None:
@@ -236,18 +257,23 @@ def _write_coco(root: Path, name: str) -> None:
 
 
 def verify(root: Path | None = None) -> dict[str, list[str]]:
-    """Damaged or missing scenes of every list that was made in *root* (default: ToyVOC's folder).
+    """Damaged or missing scenes (and COCO files) of every list that was made in *root* (default: ToyVOC's folder).
 
-    Raises DataError if *root* holds no scenes of ours.
+    Raises DataError if *root* holds no finished list of ours.
     """
     root = Path(root or data_dir() / "toyvoc")
     if not (root / "toyvoc.json").is_file():
         raise DataError(f"{root} holds no ToyVOC. Make it with: course data")
+    lists = sorted((root / "ImageSets" / "Main").glob("*.txt"))
+    if not lists:
+        raise DataError(f"{root} was never finished. Go on with: course data")
     known = _recorded(root)
     damaged = {}
-    for path in sorted((root / "ImageSets" / "Main").glob("*.txt")):
-        ids = path.read_text().split()
-        damaged[path.stem] = [i for i in ids if known.get(i) != _checksum(_files(root, i))]
+    for path in lists:
+        ids = path.read_text(errors="replace").split()
+        coco = f"coco/{path.stem}.json"
+        damaged[path.stem] = [i for i in ids if not _is_whole(known, i, _files(root, i))]
+        damaged[path.stem] += [] if _is_whole(known, coco, [root / coco]) else [coco]
     return damaged
 
 

@@ -3,20 +3,20 @@
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
-from urllib.error import URLError
 from xml.sax.saxutils import escape
 
 import numpy as np
 import torch
 from PIL import Image
 
-from course_utils.datasets.base import JOINTS, Dataset, Report, atomic_write, make_target, usable_box
-from course_utils.datasets.images import IMAGE_SUFFIXES, is_turned, read_header, read_image
+from course_utils.datasets.base import FLAGS, JOINTS, Dataset, Report, atomic_write, make_target, usable_box
+from course_utils.datasets.images import IMAGE_SUFFIXES, read_image, read_shape
 from course_utils.errors import CourseError, DataError
 from course_utils.paths import data_dir
 
@@ -26,10 +26,12 @@ VOC_CLASSES = (
     "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 VOID = 255  # pixels of a mask file that belong to nobody
-_FLAG_WORDS = {"": 0, "0": 0, "false": 0, "no": 0, "unspecified": 0, "1": 1, "true": 1, "yes": 1}
+_FLAG_WORDS = {
+    "": False, "0": False, "false": False, "no": False, "unspecified": False, "1": True, "true": True, "yes": True,
+}  # fmt: skip
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
-
-# what `parse_xml` raises; the last two for unknown encodings
+# What `parse_xml` raises; the last two for unknown encodings.
 UNPARSABLE = (ET.ParseError, ValueError, LookupError)
 
 
@@ -47,15 +49,11 @@ def parse_xml(content: bytes) -> ET.Element:
 
 @dataclass
 class _Object:
-    """One usable object; ``place`` is k for the k-th <object> of the file, which is its number in the mask
-    file.
-    """
+    """One usable object; ``place`` is k for the k-th <object> of the file, its number in the mask file."""
 
     name: str
     box: tuple[float, float, float, float]
-    difficult: bool
-    truncated: bool
-    occluded: bool
+    flags: dict[str, bool]
     joints: np.ndarray | None
     place: int
 
@@ -73,19 +71,22 @@ class _Image:
 
 
 class VocFolder(Dataset):
-    """A folder with ``JPEGImages``, ``Annotations``, and where present ``ImageSets/Main`` and
-    ``SegmentationObject``.
+    """A folder with ``JPEGImages``, ``Annotations``, and perhaps ``ImageSets/Main`` and ``SegmentationObject``.
 
     Parameters
     ----------
-    root : the folder.
-    split : a list in ``ImageSets/Main``, without ``.txt``; None reads all annotations. Of a per-class list such
-        as ``cat_train`` (lines ``id -1``) the images marked -1, without the class, are left out.
-    classes : names in the order of the labels. None: those of ``classes.txt`` in the folder if there is one,
-        VOC's twenty if the folder is called VOC2005..VOC2012, otherwise all names in all annotations, sorted;
-        so labels agree between splits.
-    strict : True raises one `DataError` that lists the faults; False leaves out faulty objects and images and
-        counts them in ``report``.
+    root : str or Path
+        The folder.
+    split : str, optional
+        A list in ``ImageSets/Main``, without ``.txt``; None reads all annotations. Of a per-class list such as
+        ``cat_train`` (lines ``id -1``) the images marked -1, without the class, are left out.
+    classes : sequence of str, optional
+        Names in the order of the labels. None: those of ``classes.txt`` in the folder if there is one, VOC's
+        twenty if the folder is called VOC20 and two digits, otherwise all names in all annotations, sorted; so
+        labels agree between splits.
+    strict : bool
+        True raises one `DataError` that lists the faults; False leaves out faulty objects and images and counts
+        them in ``report``.
 
     Notes
     -----
@@ -159,15 +160,11 @@ class VocFolder(Dataset):
         joints = None
         if self._any_joints:
             absent = np.zeros((len(JOINTS), 3), np.float32)
-            joints = np.array(
-                [absent if thing.joints is None else thing.joints for thing in objects], np.float32
-            )
+            joints = np.array([absent if thing.joints is None else thing.joints for thing in objects], np.float32)
         return make_target(
             [thing.box for thing in objects],
             [self._label[thing.name] for thing in objects],
-            difficult=[thing.difficult for thing in objects],
-            truncated=[thing.truncated for thing in objects],
-            occluded=[thing.occluded for thing in objects],
+            **{flag: [thing.flags[flag] for thing in objects] for flag in FLAGS},
             joints=joints,
             masks=self._read_masks(i) if self.with_masks else None,
         )
@@ -208,18 +205,16 @@ class VocFolder(Dataset):
         marked = [re.fullmatch(r"(.*\S)\s+(-1|0|1)", line) for line in lines]
         if lines and all(marked):
             lines = [match[1] for match in marked if match[2] != "-1"]
-        for twice in sorted(
-            {line for line in lines if lines.count(line) > 1} if len(set(lines)) < len(lines) else ()
-        ):
-            report.fault("image listed twice", f"ImageSets/Main/{split}.txt lists {twice} more than once")
-        return list(dict.fromkeys(lines))
+        listed = Counter(lines)
+        for image_id, times in sorted(listed.items()):
+            if times > 1:
+                report.fault("image listed twice", f"ImageSets/Main/{split}.txt lists {image_id} more than once")
+        return list(listed)
 
     def _stated_classes(self) -> Sequence[str] | None:
         path = self.root / "classes.txt"
         if path.is_file():
-            return [
-                line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()
-            ]
+            return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         return VOC_CLASSES if re.fullmatch(r"VOC20\d\d", self.root.name) else None
 
     def _found_classes(self, annotated: Sequence[str]) -> tuple[str, ...]:
@@ -253,14 +248,12 @@ class VocFolder(Dataset):
         if picture is None:
             return None
         picture = self.root / "JPEGImages" / picture
+        stated = _stated_size(root)
         try:
-            *stored, orientation = read_header(picture)
+            width, height, turn = read_shape(picture, stated)
         except DataError as error:
             self.report.fault("image cannot be read", str(error).replace(f"{self.root}/", ""))
             return None
-        stored, stated = tuple(stored), _stated_size(root)
-        turn = is_turned(stored, orientation, stated)
-        width, height = stored[::-1] if turn and orientation >= 5 else stored
         if stated not in (None, (width, height)):
             self.report.fault(
                 "<size> differs from the image",
@@ -268,17 +261,10 @@ class VocFolder(Dataset):
             )
             return None
         if turn:
-            self.report.note(
-                "turned as the EXIF tag says", f"JPEGImages/{picture.name} has orientation {orientation}"
-            )
+            self.report.note("turned as the EXIF tag says", f"JPEGImages/{picture.name}")
         things = root.findall("object")
-        read = [
-            self._read_object(thing, k, where, known, width, height)
-            for k, thing in enumerate(things, start=1)
-        ]
-        return _Image(
-            picture, width, height, turn, [thing for thing in read if thing is not None], len(things)
-        )
+        read = [self._read_object(thing, k, where, known, width, height) for k, thing in enumerate(things, start=1)]
+        return _Image(picture, width, height, turn, [thing for thing in read if thing is not None], len(things))
 
     def _find_picture(self, image_id: str, stated: str) -> str | None:
         candidates = self._pictures.get(image_id, [])
@@ -307,9 +293,9 @@ class VocFolder(Dataset):
             self.report.fault("object without bndbox", where)
             return None
         try:
-            xmin, ymin, xmax, ymax = (float(_text(corners, key)) for key in ("xmin", "ymin", "xmax", "ymax"))
+            xmin, ymin, xmax, ymax = (float(_text(corners, key)) for key in _CORNERS)
         except ValueError:
-            texts = ", ".join(f"{key} {_text(corners, key)!r}" for key in ("xmin", "ymin", "xmax", "ymax"))
+            texts = ", ".join(f"{key} {_text(corners, key)!r}" for key in _CORNERS)
             self.report.fault("box is not a number", f"{where} has {texts}")
             return None
         if xmax <= xmin or ymax <= ymin:
@@ -319,17 +305,19 @@ class VocFolder(Dataset):
         box = usable_box((xmin - 1, ymin - 1, xmax, ymax), width, height, where, self.report)
         if box is None:
             return None
-        flags = {key: _text(thing, key).lower() for key in ("difficult", "truncated", "occluded")}
-        for key, text in flags.items():
-            if text not in _FLAG_WORDS:
-                self.report.fault("unreadable flag", f"{where} has <{key}>{text}</{key}>, wanted 0 or 1")
+        flags = {}
+        for flag in FLAGS:
+            text = _text(thing, flag)
+            if text.lower() not in _FLAG_WORDS:
+                self.report.fault("unreadable flag", f"{where} has <{flag}>{text}</{flag}>, wanted 0 or 1")
                 return None
+            flags[flag] = _FLAG_WORDS[text.lower()]
         try:
             joints = _read_joints(thing.find("joints"))
         except ValueError as error:
             self.report.fault("unreadable joints", f"{where}: {error}")
             return None
-        return _Object(name, box, *(bool(_FLAG_WORDS[text]) for text in flags.values()), joints, place)
+        return _Object(name, box, flags, joints, place)
 
     def _decodes(self, image: _Image) -> bool:
         try:
@@ -381,19 +369,14 @@ def _stated_size(root: ET.Element) -> tuple[int, int] | None:
 
 
 def _read_joints(element: ET.Element | None) -> np.ndarray | None:
-    """Joints float32 ``(14, 3)`` of a <joints> element; those it does not name are absent.
-
-    Raises ValueError.
-    """
+    """Joints float32 ``(14, 3)`` of a <joints> element, absent where it does not name them; or ValueError."""
     if element is None:
         return None
     joints = np.zeros((len(JOINTS), 3), np.float32)
     for joint in element.findall("joint"):
         name, x, y, v = (joint.get(key, "") for key in ("name", "x", "y", "v"))
         if name not in JOINTS or v not in ("0", "1", "2"):
-            raise ValueError(
-                f"joint {name!r} with v {v!r}; wanted one of {', '.join(JOINTS)}, and v 0, 1 or 2"
-            )
+            raise ValueError(f"joint {name!r} with v {v!r}; wanted one of {', '.join(JOINTS)}, and v 0, 1 or 2")
         if v != "0":
             joints[JOINTS.index(name)] = float(x), float(y), int(v)
     if not np.isfinite(joints).all():
@@ -409,13 +392,12 @@ def write_annotation(
     classes: Sequence[str],
     extra: dict[str, str | int | float] | None = None,
 ) -> None:
-    """Write one VOC annotation, which `VocFolder` reads back to the same target; the same input gives the
-    same bytes.
+    """Write one VOC annotation, which `VocFolder` reads back to the same target.
 
-    ``size_hw`` is (height, width); ``target`` as `make_target` gives it (``masks`` are left to
-    `write_masks`); ``extra`` holds further elements for the top of the file. Joints are written with one
-    decimal. Raises `DataError` for a box that the reader would not take: outside the image, or not wider and
-    higher than one pixel (VOC's inclusive corners would coincide).
+    The same input gives the same bytes. ``size_hw`` is (height, width); ``target`` as `make_target` gives it
+    (``masks`` are left to `write_masks`); ``extra`` holds further elements for the top of the file. Joints
+    are written with one decimal. Raises `DataError` for a box that the reader would not take: outside the
+    image, or not wider and higher than one pixel (VOC's inclusive corners would coincide).
     """
     height, width = size_hw
     filename = image_id if Path(image_id).suffix.lower() in IMAGE_SUFFIXES else f"{image_id}.jpg"
@@ -438,10 +420,8 @@ def write_annotation(
             for key in ("truncated", "difficult", "occluded")
             if key in target
         ]
-        corners = zip(("xmin", "ymin", "xmax", "ymax"), (x1 + 1, y1 + 1, x2, y2), strict=True)
-        lines += [
-            f"    <bndbox>{''.join(f'<{key}>{_number(value)}</{key}>' for key, value in corners)}</bndbox>"
-        ]
+        corners = zip(_CORNERS, (x1 + 1, y1 + 1, x2, y2))
+        lines += [f"    <bndbox>{''.join(f'<{key}>{_number(value)}</{key}>' for key, value in corners)}</bndbox>"]
         if "joints" in target and bool((target["joints"][k, :, 2] > 0).any()):
             lines += ["    <joints>"]
             for name, (x, y, v) in zip(JOINTS, target["joints"][k].tolist(), strict=True):
@@ -452,18 +432,15 @@ def write_annotation(
 
 
 def write_masks(path: str | Path, masks: np.ndarray | torch.Tensor) -> None:
-    """Write instance masks ``(N, H, W)`` as one palette PNG with value k for the k-th; at most 254, and no
-    pixel in two of them.
+    """Write instance masks ``(N, H, W)`` as one palette PNG with value k for the k-th.
+
+    Raises `DataError` for more than 254 masks, and for a pixel in two of them.
     """
     masks = np.asarray(masks).astype(bool)
     if masks.ndim != 3 or len(masks) >= VOID:
-        raise DataError(
-            f"{path}: wanted at most {VOID - 1} masks of shape (N, H, W), got shape {masks.shape}."
-        )
+        raise DataError(f"{path}: wanted at most {VOID - 1} masks of shape (N, H, W), got shape {masks.shape}.")
     if len(masks) and masks.sum(0).max() > 1:
-        raise DataError(
-            f"{path}: two masks share a pixel; a mask file holds the visible pixels of each object."
-        )
+        raise DataError(f"{path}: two masks share a pixel; a mask file holds the visible pixels of each object.")
     numbers = (masks * np.arange(1, len(masks) + 1).reshape(-1, 1, 1)).sum(0).astype(np.uint8)
     picture = Image.fromarray(numbers)
     picture.putpalette(_palette())
@@ -485,9 +462,7 @@ def _number(value: float) -> str:
 
 
 def _palette() -> list[int]:
-    """VOC's colours for the numbers 0..255: the bits of a number are dealt out in turn to red, green and
-    blue, highest bit first.
-    """
+    """VOC's colours for 0..255: the bits of a number go to red, green, blue by turns, as their highest bits."""
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
         palette[:, bit % 3] |= ((np.arange(256) >> bit & 1) << (7 - bit // 3)).astype(np.uint8)
@@ -495,11 +470,10 @@ def _palette() -> list[int]:
 
 
 def open_voc(year: str, split: str | None = None, *, strict: bool = True) -> VocFolder:
-    """PASCAL VOC itself (``year`` "2007" or "2012"): from ``VOCdevkit`` in the data folder, else downloaded
-    by torchvision.
+    """PASCAL VOC itself, from ``VOCdevkit`` in the data folder, or downloaded there by torchvision.
 
-    ``split`` is train, val or trainval (the default), and for 2007 test. Raises `CourseError` that names
-    files, checksums and the place for putting them by hand, if the download fails.
+    ``year`` is "2007" or "2012", ``split`` is train, val or trainval (the default), and for 2007 test. Raises
+    `CourseError` that names files, checksums and the place for putting them by hand, if the download fails.
     """
     from torchvision.datasets import VOCDetection
     from torchvision.datasets.voc import DATASET_YEAR_DICT
@@ -514,7 +488,7 @@ def open_voc(year: str, split: str | None = None, *, strict: bool = True) -> Voc
         archive = DATASET_YEAR_DICT["2007-test" if split == "test" else year]
         try:
             VOCDetection(places, year=year, image_set=split, download=True)
-        except (URLError, OSError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise CourseError(_place_by_hand(year, split, places, archive, error)) from error
     return VocFolder(root, split, strict=strict)
 

@@ -4,23 +4,31 @@ import numpy as np
 
 from course_utils.notebook.exercises import Exercise, Mistake, quiz
 
+NOTHING = "It returns None: is the return missing?"
+
 
 def _check_voc_box(to_continuous):
-    corners = (48, 240, 195, 371)
-    x1, y1, x2, y2 = to_continuous(*corners)
-    if (x1, y1, x2, y2) == corners:
-        return "VOC counts pixels from 1: its first column is called 1, and its left edge lies at 0."
-    if (x2, y2) != corners[2:]:
-        return "The last column is inside the box, so its right edge is where it was: only xmin and ymin move."
-    if (x1, y1) != (47, 239):
-        return f"The box should start at (47, 239); yours starts at ({x1}, {y1})."
+    for corners, wanted in (((48, 240, 195, 371), (47, 239, 195, 371)), ((1, 1, 500, 375), (0, 0, 500, 375))):
+        box = to_continuous(*corners)
+        if box is None:
+            return NOTHING
+        box = tuple(box)
+        if box == corners:
+            return "VOC counts pixels from 1: its first column is called 1, and its left edge lies at 0."
+        if box == tuple(c - 1 for c in corners):
+            return "The last column is inside the box, so its right edge is where it was: only xmin and ymin move."
+        if box != wanted:
+            return f"VOC's {corners} is {wanted}; yours is {box}."
 
 
 def _check_mask_box(box_of_mask):
     mask = np.zeros((6, 9), bool)
     mask[2:5, 3:8] = True
-    box = tuple(float(v) for v in box_of_mask(mask))
-    if box == (3, 2, 7, 4):
+    box = box_of_mask(mask)
+    if box is None:
+        return NOTHING
+    box = tuple(float(v) for v in box)
+    if box in ((3, 2, 7, 4), (2, 3, 4, 7)):
         return "Your box ends at the left and top edges of the last column and row: they need one pixel more."
     if box == (2, 3, 5, 8):
         return "An array is indexed [row, column], which is [y, x]; a box begins with x."
@@ -34,18 +42,24 @@ def _check_mask_box(box_of_mask):
 
 
 def _check_mean(objects_per_image):
-    both = objects_per_image([100, 10], [100, 50])
-    if abs(both - 3.0) < 1e-9:
-        return "You averaged the two parts' means: but the larger part has more pictures, so it weighs more."
-    if abs(both - 110 / 150) < 1e-9:
-        return "That is images per object: turn the fraction over."
-    if abs(both - 150 / 110) > 1e-9:
-        return f"With 100 + 10 images and 100 + 50 objects the answer is 150 / 110 = 1.36; you say {both:.2f}."
+    for images, objects in (([100, 10], [100, 50]), ([3, 2, 5], [6, 10, 5])):
+        right, found = sum(objects) / sum(images), objects_per_image(images, objects)
+        if found is None:
+            return NOTHING
+        parts = [o / i for i, o in zip(images, objects, strict=True)]
+        if np.isclose(found, sum(parts) / len(parts)):
+            return "You averaged the parts' means: but the larger part has more pictures, so it weighs more."
+        if np.isclose(found, 1 / right):
+            return "That is images per object: turn the fraction over."
+        if not np.isclose(found, right, atol=0.01):
+            return f"For images {images} and objects {objects} the answer is {right:.2f}; you say {found:.2f}."
 
 
 def _check_crop(crop):
     image = np.arange(20 * 30 * 3).reshape(20, 30, 3)
     cut = crop(image, (4, 2, 15, 9))
+    if cut is None:
+        return NOTHING
     if cut.shape == (11, 7, 3):
         return "The crop is as high as the box is wide: image[rows, columns] means image[y, x]."
     if cut.shape != (7, 11, 3):
@@ -60,21 +74,29 @@ EXERCISES = (
         "A 5 x 5 convolution, stride 1, padding 2, on a map of 32 x 32: how wide is its output?",
         right=32,
         because="(32 + 2*2 - 5) / 1 + 1 = 32: padding 2 makes up for a 5 x 5 kernel.",
-        wrong={28: "That is without padding.", 30: "Padding goes on both sides."},
+        wrong={28: "That is without padding.", 30: "Padding goes on both sides.", 36: "The kernel takes 4 away again."},
     ),
     quiz(
         "00.conv_stride",
         "A 7 x 7 convolution, stride 2, padding 3, on 224 x 224: how wide is its output?",
         right=112,
         because="floor((224 + 6 - 7) / 2) + 1 = 112.",
-        wrong={224: "You forgot the stride.", 111: "Round down first, then add one.", 109: "You forgot the padding."},
+        wrong={
+            224: "You forgot the stride.",
+            111: "Pad both sides, and add one after rounding down.",
+            109: "You forgot the padding.",
+        },
     ),
     quiz(
         "00.total_stride",
         "Three 2 x 2 max-poolings with stride 2 in a row: one step on the last map is how many pixels of the image?",
         right=8,
         because="Strides multiply: 2 * 2 * 2.",
-        wrong={6: "Strides multiply, they do not add.", 2: "That is the step between the last two maps."},
+        wrong={
+            6: "Strides multiply, they do not add.",
+            4: "That is after two of the three.",
+            2: "That is the step between the last two maps.",
+        },
     ),
     quiz(
         "00.receptive_field",
@@ -100,22 +122,34 @@ EXERCISES = (
         right=0.75,
         because="e^0 = 1 and e^(ln 3) = 3, so 3 / (1 + 3).",
         tolerance=0.005,
-        wrong={0.52: "Take the exponentials before you divide.", 3: "Divide by the sum: probabilities add up to 1."},
+        wrong={
+            1.0: "Take the exponentials before you divide.",
+            0.25: "That is the first one's.",
+            3: "Divide by the sum: probabilities add up to 1.",
+        },
     ),
     quiz(
         "00.cross_entropy",
-        "The right class got probability 0.5: what is the cross-entropy loss (natural logarithm)?",
+        "The right class got probability 0.5: what is the cross-entropy loss (natural logarithm, two decimals)?",
         right=0.693,
         because="-ln 0.5 = 0.693.",
         tolerance=0.006,
-        wrong={0.5: "Take minus the logarithm of the probability.", 1.0: "That is with the logarithm to base 2."},
+        wrong={
+            0.5: "Take minus the logarithm of the probability.",
+            1.0: "That is with the logarithm to base 2.",
+            -0.693: "A loss is minus the logarithm.",
+        },
     ),
     quiz(
         "00.chain_rule",
         "y = (3x + 1)^2. What is dy/dx at x = 1?",
         right=24,
         because="2 * (3x + 1) * 3 = 2 * 4 * 3.",
-        wrong={8: "Multiply by the inner derivative, 3.", 16: "That is y itself."},
+        wrong={
+            8: "Multiply by the inner derivative, 3.",
+            16: "That is y itself.",
+            18: "Differentiate the square first.",
+        },
     ),
     quiz(
         "00.max_gradient",
@@ -177,7 +211,7 @@ EXERCISES = (
     ),
     Exercise(
         "00.objects_per_image",
-        "Objects per image of a data set that comes in parts: lists of the parts' images and objects.",
+        "Objects per image of a data set that comes in parts: lists of the parts' images and of their objects.",
         stub="""
              def objects_per_image(images, objects):
                  raise NotImplementedError
@@ -201,7 +235,7 @@ EXERCISES = (
     ),
     Exercise(
         "00.crop",
-        "crop should cut a box x1, y1, x2, y2 out of an image (H, W, 3). It runs. What is wrong with it?",
+        "crop should cut a box x1, y1, x2, y2 out of an image (H, W, 3). It runs, and it is wrong. Mend it.",
         stub="""
              def crop(image, box):
                  x1, y1, x2, y2 = box

@@ -18,6 +18,7 @@ class Budget:
         print(f"This notebook takes about {_minutes(self.minutes)} on a laptop (one core, no GPU).")
 
     def report(self) -> None:
+        """Print how long the notebook took."""
         if static_mode():
             print(f"Budget of this notebook: {_minutes(self.minutes)}.")
             return

@@ -9,21 +9,14 @@ import builtins
 import re
 import symtable
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.errors import CourseError
 from course_utils.notebook.exercises import find
 from course_utils.notebook.series import SERIES, Notebook, following
-from course_utils.notebook.sync import (
-    EXERCISE_PREFIX,
-    SYNC_PREFIX,
-    expected_source,
-    joined,
-    read_notebook,
-    tags,
-)
+from course_utils.notebook.sync import EXERCISE_PREFIX, SYNC_PREFIX, expected_source, joined, read_notebook, tags
 from course_utils.paths import repo_root
 
 
@@ -42,11 +35,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag("open-problem", "markdown, among the first three cells", "says what the previous notebook left open"),
     Tag("goals", "markdown, among the first three cells", "“You will” in three bullets, and the minutes"),
-    Tag(
-        "closing",
-        "the last markdown cell",
-        "answers the three bullets; names the caveat and the next notebook",
-    ),
+    Tag("closing", "the last markdown cell", "answers the three bullets; names the caveat and the next notebook"),
     Tag("photo", "code", "shows at least one real photograph"),
     Tag("check", "code", "asserts what has just been built"),
     Tag(
@@ -54,16 +43,8 @@ TAGS = (
         "code",
         "synced cell: holds the source of that function or class; `course sync` writes it",
     ),
-    Tag(
-        "exercise:<name>",
-        "code",
-        "holds the stub of that exercise and calls its check; `course sync` writes it",
-    ),
-    Tag(
-        "find-the-bug",
-        "code, beside `exercise:`",
-        "the exercise whose stub is a working pipeline with a bug in it",
-    ),
+    Tag("exercise:<name>", "code", "holds the stub of that exercise and calls its check; `course sync` writes it"),
+    Tag("find-the-bug", "code, beside `exercise:`", "the exercise whose stub is a working pipeline with a bug in it"),
     Tag("predict", "code", "calls `predict`: readers commit themselves before they run the next cell"),
     Tag("solution", "any", "gives a solution away; student versions leave the cell out"),
     Tag("instructor", "any", "note for who teaches; only instructors' versions have the cell"),
@@ -84,25 +65,13 @@ ASSERT_CELLS, ASSERT_WITHIN = 3, 6
 BYTES = 1_500_000
 DECIMALS = 3
 
-_SHOWS = {
-    "print",
-    "show_figure",
-    "display",
-    "check",
-    "solution",
-    "predict",
-    "explore",
-    "report",
-    "Budget",
-}
+_SHOWS = {"print", "show_figure", "display", "check", "solution", "predict", "explore", "report", "Budget"}
 _PLOT_ENDS = {"show", "show_figure", "explore"}
 _PATH = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|mnt|opt|usr|var|private|media|srv|work|workspace|scratch)/\w[\w./-]*"
     r"|(?<!\w)[A-Z]:\\\w[\w.\\-]*|ipykernel_\d+"
 )
-_DOWNLOAD = re.compile(
-    r"git clone|\bwget\b|\bcurl\b|urlretrieve|pip install|!\[[^\]]*\]\(https?:|src=[\"']?https?:"
-)
+_DOWNLOAD = re.compile(r"git clone|\bwget\b|\bcurl\b|urlretrieve|pip install|!\[[^\]]*\]\(https?:|src=[\"']?https?:")
 
 
 @dataclass
@@ -112,10 +81,10 @@ class Book:
     path: Path
     data: dict
     bytes: int
-    cells: list[dict] = field(init=False)
 
-    def __post_init__(self):
-        self.cells = self.data["cells"]
+    @property
+    def cells(self) -> list[dict]:
+        return self.data["cells"]
 
     @property
     def entry(self) -> Notebook | None:
@@ -129,9 +98,7 @@ class Book:
         return ((n, cell) for n, cell in enumerate(self.cells) if cell["cell_type"] == "markdown")
 
     def tagged(self, tag: str) -> list[int]:
-        """Numbers of the cells that carry ``tag``, or a tag that starts with it if it ends in ":" or "."."""
-        if tag[-1] in ":.":
-            return [n for n, cell in enumerate(self.cells) if any(t.startswith(tag) for t in tags(cell))]
+        """Numbers of the cells that carry ``tag``."""
         return [n for n, cell in enumerate(self.cells) if tag in tags(cell)]
 
 
@@ -173,10 +140,7 @@ def problems(book: Book) -> list[Problem]:
 @rule
 def file_name(book: Book) -> Found:
     if book.entry is None:
-        yield (
-            None,
-            f"{book.path.name} is not in the series (course_utils/notebook/series.py); rename it or add it.",
-        )
+        yield None, f"{book.path.name} is not in the series (course_utils/notebook/series.py); rename it or add it."
 
 
 @rule
@@ -210,10 +174,7 @@ def no_widgets(book: Book) -> Found:
 @rule
 def weight(book: Book) -> Found:
     if book.bytes > BYTES:
-        yield (
-            None,
-            f"it weighs {book.bytes / 1e6:.2f} MB; at most {BYTES / 1e6} MB, so store photographs as JPEG.",
-        )
+        yield None, f"it weighs {book.bytes / 1e6:.2f} MB; at most {BYTES / 1e6} MB, so store photographs as JPEG."
 
 
 # Its shape
@@ -267,10 +228,7 @@ def closing(book: Book) -> Found:
         return
     text = book.cells[last]["source"]
     if _bullets(text) != 3:
-        yield (
-            last,
-            f"it answers the three bullets of the goals in three bullets; this one has {_bullets(text)}.",
-        )
+        yield last, f"it answers the three bullets of the goals in three bullets; this one has {_bullets(text)}."
     then = following(book.entry) if book.entry else None
     if then and then.name not in text:
         yield last, f"its caveat opens the next notebook and names it: {then.name}."
@@ -293,17 +251,13 @@ def words(book: Book) -> Found:
 def code_lines(book: Book) -> Found:
     count = sum(len(_statements(cell["source"])) for _, cell in book.code())
     if count > CODE_LINES:
-        yield (
-            None,
-            f"it has {count} lines of code without comments and docstrings; at most {CODE_LINES}.",
-        )
+        yield None, f"it has {count} lines of code without comments and docstrings; at most {CODE_LINES}."
 
 
 @rule
 def cell_lines(book: Book) -> Found:
     for n, cell in book.code():
-        synced = any(tag.startswith(SYNC_PREFIX) for tag in tags(cell))
-        allowed = SYNCED_LINES if synced else CELL_LINES
+        allowed = SYNCED_LINES if _is_synced(cell) else CELL_LINES
         count = len(cell["source"].splitlines()) - len(_docstring_lines(cell["source"]))
         if count > allowed:
             yield n, f"it has {count} lines without docstrings; at most {allowed}, so that it fits a slide."
@@ -336,10 +290,7 @@ def names(book: Book) -> Found:
         known |= {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
         missing = sorted(set(_global_names(table)) - known)
         if missing:
-            yield (
-                n,
-                f"{', '.join(missing)} is defined neither here nor before; import it in the first code cell.",
-            )
+            yield n, f"{', '.join(missing)} is defined neither here nor before; import it in the first code cell."
 
 
 @rule
@@ -348,22 +299,19 @@ def exercises(book: Book) -> Found:
     for n, cell in book.code():
         if "solution" in _called(cell["source"]) and "solution" not in tags(cell):
             yield n, "it prints a solution for everybody; leave the call to the student."
-    for n in book.tagged(EXERCISE_PREFIX):
-        for tag in tags(book.cells[n]):
-            if tag.startswith(EXERCISE_PREFIX):
-                if tag.removeprefix(EXERCISE_PREFIX)[:2] != book.path.stem[:2]:
-                    yield n, f"{tag} belongs to another notebook."
-                try:
-                    kinds.append(find(tag.removeprefix(EXERCISE_PREFIX)).kind)
-                except CourseError:
-                    continue  # rule `synced` reports it
-                if (kinds[-1] == "find-the-bug") != ("find-the-bug" in tags(book.cells[n])):
-                    yield n, "the tag find-the-bug stands on exactly the exercise of that kind."
+    tagged = [(n, tag) for n, cell in book.code() for tag in tags(cell) if tag.startswith(EXERCISE_PREFIX)]
+    for n, tag in tagged:
+        name = tag.removeprefix(EXERCISE_PREFIX)
+        if name[:2] != book.path.stem[:2]:
+            yield n, f"{tag} belongs to another notebook."
+        try:
+            kinds.append(find(name).kind)
+        except CourseError:
+            continue  # rule `synced` reports it
+        if (kinds[-1] == "find-the-bug") != ("find-the-bug" in tags(book.cells[n])):
+            yield n, "the tag find-the-bug stands on exactly the exercise of that kind."
     if not EXERCISES[0] <= kinds.count("exercise") <= EXERCISES[1]:
-        yield (
-            None,
-            f"it has {kinds.count('exercise')} exercises; {EXERCISES[0]} to {EXERCISES[1]} are wanted.",
-        )
+        yield None, f"it has {kinds.count('exercise')} exercises; {EXERCISES[0]} to {EXERCISES[1]} are wanted."
     if kinds.count("find-the-bug") != 1:
         yield None, f"it has {kinds.count('find-the-bug')} exercises of the kind find-the-bug; one is wanted."
 
@@ -382,14 +330,11 @@ def prediction(book: Book) -> Found:
 def checks(book: Book) -> Found:
     asserting = [n for n, cell in book.code() if re.search(r"^\s*assert\b", cell["source"], re.MULTILINE)]
     if len(asserting) < ASSERT_CELLS:
-        yield (
-            None,
-            f"{len(asserting)} cells assert something; at least {ASSERT_CELLS}, one after each thing built.",
-        )
+        yield None, f"{len(asserting)} cells assert something; at least {ASSERT_CELLS}, one after each thing built."
     for n in sorted(set(book.tagged("check")) - set(asserting)):
         yield n, "it is tagged check but asserts nothing."
-    for n in book.tagged(SYNC_PREFIX):
-        if not any(n < m <= n + ASSERT_WITHIN for m in asserting):
+    for n, cell in book.code():
+        if _is_synced(cell) and not any(n < m <= n + ASSERT_WITHIN for m in asserting):
             yield n, f"nothing in the next {ASSERT_WITHIN} cells asserts that what it builds is right."
 
 
@@ -419,20 +364,14 @@ def executed(book: Book) -> Found:
         if not cell["source"].strip():
             yield n, "it is empty; delete it."
         if cell["execution_count"] != count:
-            yield (
-                n,
-                f"its execution count is {cell['execution_count']}, not {count}; run all cells anew.",
-            )
+            yield n, f"its execution count is {cell['execution_count']}, not {count}; run all cells anew."
 
 
 @rule
 def outputs_present(book: Book) -> Found:
     for n, cell in book.code():
         if not cell["outputs"] and _should_show(cell["source"]):
-            yield (
-                n,
-                "it shows something when run, but no output is stored; run the whole notebook anew.",
-            )
+            yield n, "it shows something when run, but no output is stored; run the whole notebook anew."
 
 
 @rule
@@ -520,13 +459,10 @@ def slides(book: Book) -> Found:
             if tag.startswith("lecture:"):
                 number = tag.removeprefix("lecture:")
                 if not number.isdigit() or int(number) not in LECTURE_SLIDES:
-                    yield (
-                        n,
-                        f"{tag}: lecture slides are numbered {LECTURE_SLIDES[0]} to {LECTURE_SLIDES[-1]}.",
-                    )
+                    yield n, f"{tag}: lecture slides are numbered {LECTURE_SLIDES[0]} to {LECTURE_SLIDES[-1]}."
                 if kind in ("skip", "notes"):
                     yield n, f"{tag}: the cell answers a lecture slide but is on no slide itself."
-    if book.cells[0]["metadata"].get("slideshow", {}).get("slide_type") in (*SLIDE_TYPES[1:],):
+    if book.cells[0]["metadata"].get("slideshow", {}).get("slide_type") in SLIDE_TYPES[1:]:
         yield 0, "the title begins a slide."
 
 
@@ -539,6 +475,10 @@ def known_tags(book: Book) -> Found:
 
 
 # What the rules need
+
+
+def _is_synced(cell: dict) -> bool:
+    return any(tag.startswith(SYNC_PREFIX) for tag in tags(cell))
 
 
 def count_words(markdown: str) -> int:
@@ -572,10 +512,7 @@ def _tree(source: str) -> ast.Module:
 def _docstring_lines(source: str) -> set[int]:
     lines = set()
     for node in ast.walk(_tree(source)):
-        if (
-            isinstance(node, ast.FunctionDef | ast.ClassDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node, clean=False) is not None:
             text = node.body[0]
             lines |= set(range(text.lineno, text.end_lineno + 1))
     return lines
@@ -619,9 +556,7 @@ def _should_show(source: str) -> bool:
     if not body:
         return False
     last = body[-1]
-    bare = isinstance(last, ast.Expr) and isinstance(
-        last.value, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp
-    )
+    bare = isinstance(last, ast.Expr) and isinstance(last.value, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp)
     # plots.show draws into axes; only pyplot's show puts something out.
     shows = bool(_called(source) & _SHOWS) or "plt.show()" in source
     return shows or (bare and not source.rstrip().endswith(";"))

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from course_utils.errors import CourseError
 
 # Every start of a kernel under these gives the same outputs, byte for byte: no widgets and no progress bars
-# (COURSE_STATIC), one order of sets, figures as PNG, and no colour codes in what is printed.
+# (COURSE_STATIC), one order of sets, figures in the notebook, and no colour codes in what is printed.
 STATIC = {
     "COURSE_STATIC": "1",
     "PYTHONHASHSEED": "0",
@@ -71,11 +71,6 @@ def text(nb: NotebookNode) -> str:
     return nbformat.writes(nb) + "\n"
 
 
-def code_cells(nb: NotebookNode) -> list[NotebookNode]:
-    """The cells that run, in order."""
-    return [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
-
-
 def execute(
     path: Path, *, threads: int | None = None, on_cell: Callable[[int, int], None] = lambda k, n: None
 ) -> NotebookNode:
@@ -101,7 +96,7 @@ def execute(
         A cell raised, took longer than half an hour, or its kernel died.
     """
     nb = read(path)
-    cells = code_cells(nb)
+    places = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code" and cell.source.strip()]
     for cell in (c for c in nb.cells if c.cell_type == "code"):
         cell.outputs, cell.execution_count = [], None
     env = {**os.environ, **STATIC}
@@ -120,11 +115,9 @@ def execute(
         k = 0
         try:
             with client.setup_kernel(env=env, stdout=log, stderr=log):
-                for index, cell in enumerate(nb.cells):
-                    if cell in cells:
-                        k += 1
-                        on_cell(k, len(cells))
-                        client.execute_cell(cell, index)
+                for k, place in enumerate(places, start=1):
+                    on_cell(k, len(places))
+                    client.execute_cell(nb.cells[place], place)
         except CellExecutionError as error:
             what = f"{error.ename}: {error.evalue}".splitlines()[0]
         except CellTimeoutError:
@@ -136,7 +129,7 @@ def execute(
         else:
             return normalize(nb)
         last_words = _last_words(log) if what.startswith(DIED) else ""
-    where = f"code cell {k} of {len(cells)}" if k else "its start"
+    where = f"code cell {k} of {len(places)}" if k else "its start"
     raise NotebookFailed(path, normalize(nb), f"{where}: {what}", last_words)
 
 

@@ -41,18 +41,26 @@ class Mistake:
 class Exercise:
     """One exercise.
 
-    Parameters
+    Attributes
     ----------
-    name : ``"NN.answer"``: the notebook's number, and the variable, function or class to fill in.
-    question : what is asked; it stands as a comment on top of the cell.
-    stub : source the student starts from. It defines the answer: a function that raises
-        ``NotImplementedError``, ``answer = None``, or, to find a bug, a pipeline that runs and is wrong.
-    solution : source that is right; what `solution` prints.
-    check : called with the answer; returns None if it is right, else one sentence that points at the mistake.
+    name : str
+        ``"NN.answer"``: the notebook's number, and the variable, function or class to fill in.
+    question : str
+        What is asked; it stands as a comment on top of the cell.
+    stub : str
+        Source the student starts from. It defines the answer: a function that raises ``NotImplementedError``,
+        ``answer = None``, or, to find a bug, a pipeline that runs and is wrong.
+    solution : str
+        Source that is right; what `solution` prints.
+    check : callable
+        Called with the answer; returns None if it is right, else one sentence that points at the mistake.
         Whatever the answer itself raises is reported as wrong.
-    mistakes : at least two `Mistake`; the tests prove that each is rejected with its hint.
-    setup : source of the imports that the notebook has made before the cell (used by the tests only).
-    kind : "exercise", "quiz" or "find-the-bug".
+    mistakes : tuple of Mistake
+        At least two; the tests prove that each is rejected with its hint.
+    setup : str
+        Source of the imports that the notebook has made before the cell (used by the tests only).
+    kind : {"exercise", "quiz", "find-the-bug"}
+        What the contract counts it as.
     """
 
     name: str
@@ -83,26 +91,23 @@ def quiz(
     tolerance: float = 0.0,
     options: Mapping[str, str] | None = None,
 ) -> Exercise:
-    """A question answered by a number, or by the letter of one of ``options``.
+    """A question answered by a number, or by the letter of one of ``options`` where ``right`` is a letter.
 
     ``because`` explains the solution in one sentence. ``wrong`` maps plausible wrong values to the hint that
     each deserves; any other value is told only that it is not right. Numbers match within ``tolerance``.
     """
     variable = name.partition(".")[2]
-    lettered = isinstance(right, str)
-    asked = question
     if options:
-        asked += "\n" + "\n".join(f'"{letter}": {text}' for letter, text in options.items())
+        question += "\n" + "\n".join(f'"{letter}": {text}' for letter, text in options.items())
 
     def same(value, expected) -> bool:
-        return value == expected if lettered else abs(value - expected) <= tolerance
+        return value == expected if options else abs(value - expected) <= tolerance
 
     def check_value(value) -> str | None:
-        if lettered:
+        if options:
             value = value.strip().lower() if isinstance(value, str) else value
-            letters = options or {right: "", **wrong}
-            if value not in letters:
-                return f"The answer is one of the letters {', '.join(letters)}, in quotes."
+            if value not in tuple(options):
+                return f"The answer is one of the letters {', '.join(options)}, in quotes."
         else:
             try:
                 value = float(value)
@@ -110,13 +115,11 @@ def quiz(
                 return f"The answer is one number, not {type(value).__name__} {value!r}."
         if same(value, right):
             return None
-        return next(
-            (hint for expected, hint in wrong.items() if same(value, expected)), "Not this; try once more."
-        )
+        return next((hint for expected, hint in wrong.items() if same(value, expected)), "Not this; try once more.")
 
     return Exercise(
         name=name,
-        question=asked,
+        question=question,
         stub=f"{variable} = None",
         solution=f"{variable} = {right!r}\n{_comment(because)}",
         check=check_value,
@@ -133,9 +136,7 @@ def all_exercises() -> dict[str, Exercise]:
     for module in sorted(info.name for info in pkgutil.iter_modules(folder.__path__)):
         for exercise in importlib.import_module(f"course_utils.exercises.{module}").EXERCISES:
             if exercise.name in found:
-                raise CourseError(
-                    f"Two exercises are called {exercise.name!r}; rename the one in {module}.py."
-                )
+                raise CourseError(f"Two exercises are called {exercise.name!r}; rename the one in {module}.py.")
             found[exercise.name] = exercise
     return found
 
@@ -171,8 +172,7 @@ def cell_source(*exercises: Exercise) -> str:
 def _comment(text: str) -> str:
     """``text`` as comment lines; its own line breaks stay."""
     return "\n".join(
-        textwrap.fill(line, 94, initial_indent="# ", subsequent_indent="# ") or "#"
-        for line in text.splitlines()
+        textwrap.fill(line, 84, initial_indent="# ", subsequent_indent="# ") or "#" for line in text.splitlines()
     )
 
 
@@ -205,9 +205,7 @@ def grade(exercise: Exercise, answer: Any) -> Verdict:
         return Verdict(NOT_TRIED, exercise.name)
     try:
         hint = exercise.check(answer)
-    except (
-        Exception
-    ) as error:  # a student's code may raise anything; it becomes the hint, never a silent pass
+    except Exception as error:  # a student's code may raise anything; it becomes the hint, never a silent pass
         steps = traceback.extract_tb(error.__traceback__)
         own = _code_of(answer)
         mine = [step for step in steps if own is not None and step.filename == own.co_filename]
@@ -230,9 +228,7 @@ def _code_of(answer: Any) -> types.CodeType | None:
     if isinstance(answer, types.FunctionType):
         return answer.__code__
     kind = answer if isinstance(answer, type) else type(answer)
-    members = (
-        vars(kind).values() if kind.__module__ == "__main__" else ()
-    )  # a library's class is not the student's
+    members = vars(kind).values() if kind.__module__ == "__main__" else ()  # a library's class is not the student's
     return next((member.__code__ for member in members if isinstance(member, types.FunctionType)), None)
 
 
@@ -263,9 +259,7 @@ class _Prediction:
         self.question, self.options = question, options
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [f"Predict before you run: {self.question}", *(f"  ( ) {text}" for text in self.options)]
-        )
+        return "\n".join([f"Predict before you run: {self.question}", *(f"  ( ) {text}" for text in self.options)])
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{escape(option)}</li>" for option in self.options)
@@ -291,6 +285,4 @@ def predict(question: str, options: Sequence[str]) -> None:
         reply.value = f"You predict: {change['new']}. Now run the next cell."
 
     buttons.observe(chosen, names="value")
-    display(
-        widgets.VBox([widgets.HTML(f"<b>Predict before you run:</b> {escape(question)}"), buttons, reply])
-    )
+    display(widgets.VBox([widgets.HTML(f"<b>Predict before you run:</b> {escape(question)}"), buttons, reply]))

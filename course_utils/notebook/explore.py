@@ -22,12 +22,18 @@ def explore(
 
     Parameters
     ----------
-    draw : draws one value into the axes that it is given.
-    name : what the value is, e.g. ``"sigma"``; it stands beside the slider and over each picture.
-    values : positions of the slider, in order.
-    static : the values on the sheet that pages, slides and stored outputs show.
-    alt : what a reader sees on the sheet, in a sentence.
-    size : width and height of one picture in inches.
+    draw : callable
+        Draws one value into the axes that it is given.
+    name : str
+        What the value is, e.g. ``"sigma"``; it stands beside the slider and over each picture.
+    values : sequence
+        Positions of the slider, in order.
+    static : sequence
+        The values on the sheet that pages, slides and stored outputs show.
+    alt : str
+        What a reader sees on the sheet, in a sentence.
+    size : (float, float)
+        Width and height of one picture in inches.
     """
     fig, axes = plt.subplots(1, len(static), figsize=(size[0] * len(static), size[1]), squeeze=False)
     for value, ax in zip(static, axes.flat, strict=True):
@@ -40,9 +46,7 @@ def explore(
         display(slider(draw, name, values, alt, size))
 
 
-def slider(
-    draw: Callable[[Any, Axes], None], name: str, values: Sequence[Any], alt: str, size: tuple[float, float]
-):
+def slider(draw: Callable[[Any, Axes], None], name: str, values: Sequence[Any], alt: str, size: tuple[float, float]):
     """The live half of `explore`: a widget that redraws one large picture when its slider moves."""
     import ipywidgets as widgets
 

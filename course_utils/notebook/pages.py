@@ -87,14 +87,6 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=_Renderer(escape=False, attachments=attachments)).render(source)
 
 
-def _exporter() -> HTMLExporter:
-    return _Exporter(
-        template_name="course",
-        extra_template_basedirs=[str(Path(__file__).parent / "templates")],
-        exclude_output_prompt=True,
-    )
-
-
 def _localize(html: str, folder: Path) -> str:
     """Embed the pictures that lie beside the notebook, and point links at pages instead of notebooks."""
     soup = BeautifulSoup(html, features="html.parser")
@@ -136,7 +128,8 @@ def write_pages(pages: list[Page], out: Path) -> Path:
         The page of contents, ``out/index.html``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    exporter = _exporter()
+    templates = str(Path(__file__).parent / "templates")
+    exporter = _Exporter(template_name="course", extra_template_basedirs=[templates], exclude_output_prompt=True)
     css = HtmlFormatter(style="friendly").get_style_defs(".highlight")
 
     def write(stem: str, nb: NotebookNode, folder: Path, **links: Any) -> Path:

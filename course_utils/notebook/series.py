@@ -52,9 +52,7 @@ def notebook(name: str) -> Notebook:
     for entry in SERIES:
         if entry.name == name:
             return entry
-    raise CourseError(
-        f"There is no notebook {name!r} in the series; it has {SERIES[0].name} to {SERIES[-1].name}."
-    )
+    raise CourseError(f"There is no notebook {name!r} in the series; it has {SERIES[0].name} to {SERIES[-1].name}.")
 
 
 def following(entry: Notebook) -> Notebook | None:

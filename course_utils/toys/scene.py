@@ -17,7 +17,7 @@ TRUNCATED, OCCLUDED, HARD_TO_SEE, UNSEEN = 0.05, 0.10, 0.40, 0.20
 SMALL_SIDE = 20
 # What difficulty 1 means; tuned with benchmarks/toyvoc_probe.py, see data/README.md.
 OBJECTS = (0.22, 0.24, 0.21, 0.15, 0.11, 0.07)
-POSE, CLUTTER, HIDING, SIDEWAYS, YAW = 0.35, 0.7, 0.35, 0.85, np.pi / 9
+POSE, CLUTTER, HIDING, SIDEWAYS, YAW = 0.28, 0.7, 0.35, 0.88, np.pi / 10
 KINDS = ("plain", "grain", "stripes", "patches", "spots")
 
 
