@@ -98,7 +98,7 @@ def test_voc_folder_reads_the_scenes_back(drawn, name):
     joints = 0
     for image_id, (image, target) in zip(dataset.ids, dataset, strict=True):
         scene = draw(SMALL, image_id)
-        assert np.abs(image.astype(int) - scene.image).mean() < 4, "JPEG does not change that much"
+        assert np.abs(image.astype(int) - scene.image).mean() < 10, "JPEG changes noise, but not that much"
         np.testing.assert_array_equal(target["boxes"], scene.boxes)
         np.testing.assert_array_equal(target["labels"], scene.labels)
         for flag in ("difficult", "truncated", "occluded"):

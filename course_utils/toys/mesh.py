@@ -213,6 +213,14 @@ class Mesh:
             True,
         )
 
+    def stretch(self, factors) -> None:
+        """Multiply x, y and z by three *factors*; the normals follow."""
+        factors = np.asarray(factors, np.float32)
+        for vertices, attributes in zip(self.vertices, self.attributes, strict=True):
+            vertices *= factors
+            attributes[:, :3] /= factors
+            attributes[:, :3] /= np.linalg.norm(attributes[:, :3], axis=1, keepdims=True) + 1e-9
+
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """vertices (n, 3), attributes (n, 11), faces (m, 3)."""
         return np.concatenate(self.vertices), np.concatenate(self.attributes), np.concatenate(self.faces)

@@ -15,6 +15,7 @@ def _other(add_solids: Callable[[Mesh, np.random.Generator], None]) -> None:
     def build(rng: np.random.Generator) -> Mesh:
         mesh = Mesh()
         add_solids(mesh, rng)
+        mesh.stretch(np.exp(rng.normal(0, 0.15, 3)))
         return mesh
 
     OTHERS[add_solids.__name__.removeprefix("_")] = build

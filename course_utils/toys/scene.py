@@ -180,10 +180,12 @@ def place(
     )
 
 
-def background(rng: np.random.Generator, camera: Camera, split: str, quarters: int) -> np.ndarray:
+def background(
+    rng: np.random.Generator, camera: Camera, split: str, quarters: int, classes: tuple[str, ...]
+) -> np.ndarray:
     """Photograph above the horizon, a photographed ground below it: float (size, size, 3)."""
     size = camera.size
-    crop = pick_quarter(rng, split, quarters, ground=False)
+    crop = pick_quarter(rng, split, quarters, ground=False, classes=classes)
     h, w = crop.shape[:2]
     side = rng.uniform(0.5, 1.0) * min(h, w)
     x, y = rng.uniform(0, w - side), rng.uniform(0, h - side)
@@ -192,7 +194,7 @@ def background(rng: np.random.Generator, camera: Camera, split: str, quarters: i
         (size, band), Image.BILINEAR, box=(x, y, x + side, y + side * min(1, band / size * 1.3))
     )
     backdrop = gaussian_filter(np.asarray(picture, np.float32) / 255, (1, 1, 0))
-    texture = pick_quarter(rng, split, quarters, ground=True)
+    texture = pick_quarter(rng, split, quarters, ground=True, classes=classes)
     ground, distance = ground_lookup(
         np.ascontiguousarray(texture),
         size,
@@ -401,7 +403,7 @@ def random_scene(
     """
     while True:
         camera = Camera(size, 1.15 * size, rng.uniform(0.05, 0.5))
-        canvas = background(rng, camera, split, quarters)
+        canvas = background(rng, camera, split, quarters, classes)
         light = Light.random(rng, canvas.mean((0, 1)))
         toys: list[Toy] = []
         for _ in range(1 if single else rng.choice(6, p=OBJECTS) + 1):
