@@ -87,7 +87,7 @@ def good() -> Book:
         code(
             "import matplotlib.pyplot as plt\nimport numpy as np\n\n"
             "from course_utils.notebook.budget import Budget\n"
-            "from course_utils.notebook.exercises import check, predict\n"
+            "from course_utils.notebook.exercises import check, predict, solution\n"
             "from course_utils.notebook.series import SERIES, Notebook\n"
             "from course_utils.plots import show_figure\n\n"
             'budget = Budget("01_boxes_and_metrics")',
@@ -325,7 +325,11 @@ def exercise_of_another_notebook(book):
 def solution_given_away(book):
     book.cells[SUM]["source"] += '\nsolution("01.area")'
     book.cells[SUM]["outputs"] = [printed("def area")]
-    edit(book.cells[SETUP], "check, predict", "check, predict, solution")
+
+
+@breaks("exercises", "no cell imports solution")
+def solution_out_of_reach(book):
+    edit(book.cells[SETUP], "check, predict, solution", "check, predict")
 
 
 @breaks("prediction", "tagged predict")

@@ -135,3 +135,10 @@ def test_readme_says_which_notebooks_exist():
 def test_files_that_the_prose_links_to_exist(name):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text())
     assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_is_unpickled():
+    """Parameters are safetensors and JSON: a file that somebody hands on cannot run code."""
+    forbidden = re.compile(r"\b(pickle|cloudpickle|torch\.load|joblib\.load|allow_pickle=True)\b")
+    found = [p.name for p in (ROOT / "course_utils").rglob("*.py") if forbidden.search(p.read_text())]
+    assert not found

@@ -300,6 +300,8 @@ def exercises(book: Book) -> Found:
         if "solution" in _called(cell["source"]) and "solution" not in tags(cell):
             yield n, "it prints a solution for everybody; leave the call to the student."
     tagged = [(n, tag) for n, cell in book.code() for tag in tags(cell) if tag.startswith(EXERCISE_PREFIX)]
+    if tagged and not any(re.search(r"import .*\bsolution\b", cell["source"]) for _, cell in book.code()):
+        yield None, "no cell imports solution, which the line under every exercise offers."
     for n, tag in tagged:
         name = tag.removeprefix(EXERCISE_PREFIX)
         if name[:2] != book.path.stem[:2]:
