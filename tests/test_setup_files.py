@@ -15,7 +15,7 @@ from course_utils.paths import repo_root
 
 ROOT = repo_root()
 # Where conda-forge has another name than PyPI.
-CONDA_NAMES = {"torch": "pytorch", "opencv-contrib-python-headless": "opencv"}
+CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python", "opencv-contrib-python-headless": "opencv"}
 PLATFORMS = [
     {**default_environment(), "sys_platform": system, "os_name": name, "platform_machine": machine}
     | {"python_version": python, "python_full_version": f"{python}.{patch}"}

@@ -1,5 +1,7 @@
 """Pictures with a slider that degrade to a static sheet (stored outputs, pages, slides)."""
 
+import base64
+import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,14 +55,15 @@ def slider(draw: Callable[[Any, Axes], None], name: str, values: Sequence[Any], 
     control = widgets.SelectionSlider(
         options=list(values), value=values[len(values) // 2], description=name, continuous_update=False
     )
-    screen = widgets.Image()
+    screen = widgets.HTML()  # an Image widget has no alt text, and fails in the browser if it is given a tooltip
 
     def redraw(_=None) -> None:
         fig, ax = plt.subplots(figsize=(1.8 * size[0], 1.8 * size[1]))
         draw(control.value, ax)
         ax.set_title(f"{name} = {control.value}")
         shown = picture(fig, f"{alt} ({name} = {control.value})")
-        screen.format, screen.value, screen.tooltip = shown.mime.partition("/")[2], shown.data, shown.alt
+        data = base64.b64encode(shown.data).decode()
+        screen.value = f'<img alt="{html.escape(shown.alt)}" src="data:{shown.mime};base64,{data}">'
 
     control.observe(redraw, names="value")
     redraw()
