@@ -111,7 +111,7 @@ EXERCISES = (
     ),
     quiz(
         "00.parameters",
-        "How many parameters has a 3 x 3 convolution from 64 to 128 channels, with biases?",
+        "How many parameters does a 3 x 3 convolution from 64 to 128 channels have, with biases?",
         right=73856,
         because="3 * 3 * 64 * 128 weights and 128 biases.",
         wrong={73728: "You forgot the biases.", 1280: "Every output channel looks at all 64 input channels."},
