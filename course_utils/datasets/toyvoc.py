@@ -239,7 +239,10 @@ def _claim(root: Path, recipe: Recipe) -> None:
             atomic_write(path, stamp.encode())
     else:
         # what an interruption may leave before the stamp stands is hidden
-        if root.is_file() or (root.is_dir() and any(not p.name.startswith(".") for p in root.iterdir())):
+        foreign = root.is_file() or (root.is_dir() and any(not p.name.startswith(".") for p in root.iterdir()))
+        if path.is_file():  # the stamp is written first: another process has claimed the folder since we looked
+            return _claim(root, recipe)
+        if foreign:
             raise DataError(
                 f"{root} exists and is no ToyVOC folder (it has no toyvoc.json). Choose another one with --out."
             )
