@@ -545,3 +545,18 @@ def test_course_data_knows_toynet(tmp_path, capsys):
     code, out, _ = course(capsys, "--world", "toynet")
     assert code == 0 and out.startswith(f"{tmp_path / 'data' / 'toynet'}: train 4, val 2")
     assert not (tmp_path / "data" / "toyvoc").exists()
+
+
+def test_a_folder_that_another_process_claims_meanwhile_is_not_foreign(tmp_path, monkeypatch):
+    root, recipe, look = tmp_path / "toys", toyvoc.Recipe(), Path.iterdir
+    root.mkdir()
+
+    def look_a_moment_too_late(folder):
+        if folder == root and not (root / "toyvoc.json").exists():
+            (root / "toyvoc.json").write_text(toyvoc._stamp(recipe))
+            (root / "classes.txt").write_text("")
+        return look(folder)
+
+    monkeypatch.setattr(Path, "iterdir", look_a_moment_too_late)
+    toyvoc._claim(root, recipe)
+    assert tuple((root / "classes.txt").read_text().split()) == recipe.classes
