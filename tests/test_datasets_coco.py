@@ -22,6 +22,7 @@ from course_utils.datasets.coco import (
     write_coco,
 )
 from course_utils.errors import DataError
+from course_utils.metrics import coco_metrics
 
 SQUARE = [[10, 10, 20, 10, 20, 20, 10, 20]]
 
@@ -35,6 +36,10 @@ def annotation(number, image=5, category=7, bbox=(1, 2, 3, 4), **more):
         "iscrowd": 0,
         **more,
     }
+
+
+def perfect(target):
+    return {key: target[key] for key in ("boxes", "labels")} | {"scores": torch.ones(len(target["labels"]))}
 
 
 @pytest.fixture
@@ -81,7 +86,34 @@ def test_boxes_labels_and_order(write, capsys):
         "truncated",
         "occluded",
         "iscrowd",
+        "area",
     }  # no masks here
+
+
+def test_area_is_the_annotations(write):
+    path = write(
+        annotation(1, bbox=(1, 2, 30, 30.5), area=210.25),
+        annotation(2, bbox=(1, 2, 3, 4.5)),
+        annotation(3, area=None),
+        annotation(4, image=3, bbox=(0, 0, 40, 40), area=1000),
+    )
+    dataset = CocoFile(path)
+    area = dataset.target(0)["area"]
+    assert area.tolist() == [210.25, 13.5, 12]
+    assert dataset.target(1)["area"].dtype == torch.float32  # whole numbers too
+    # the box is of medium size, what it holds is small: so does pycocotools count
+    metrics = coco_metrics([perfect(dataset.target(i)) for i in range(2)], [dataset.target(i) for i in range(2)], 3)
+    assert metrics["AP_small"] == 1 and np.isnan(metrics["AP_medium"])
+    assert CocoFile(write(annotation(1, area=5))).digest != CocoFile(write(annotation(1, area=6))).digest
+
+
+def test_area_of_masks_goes_before_that_of_boxes(tmp_path):
+    masks = np.zeros((1, 50, 70), bool)
+    masks[0, 3:5, 3:10] = True
+    bare, masked = make_target([[0, 0, 9.5, 9]], [1]), make_target([[0, 0, 9.5, 9]], [1], masks=masks)
+    stated = make_target([[0, 0, 9.5, 9]], [1], masks=masks, area=[7.5])
+    written = to_coco(Made(tmp_path, [bare, masked, stated], ("one",)))["annotations"]
+    assert [one["area"] for one in written] == [85.5, 14, 7.5]
 
 
 def test_masks_from_polygons_and_run_lengths(write):
@@ -114,6 +146,8 @@ def test_masks_from_polygons_and_run_lengths(write):
         (annotation(2, category=8), "unknown class"),
         (annotation(2, image=4), "annotation of an unknown image"),
         ({"id": 2, "image_id": 5, "category_id": 7}, "object without bbox"),
+        (annotation(2, area="large"), "area is not a number"),
+        (annotation(2, area=-1), "area is not a number"),
         (annotation(2, segmentation=[[1, 1, 2, 2]]), "unreadable segmentation"),
         (annotation(2, segmentation={"size": [60, 40], "counts": "a"}), "unreadable segmentation"),
     ],
@@ -223,6 +257,7 @@ def test_there_and_back_again(tmp_path_factory, images, seed):
     assert read.classes == made.classes and read.ids == made.ids
     for i in range(len(made)):
         target = read.target(i)
+        assert torch.equal(target.pop("area"), targets[i]["masks"].sum((1, 2)).float())
         assert set(target) == set(targets[i])
         for key, value in targets[i].items():
             assert torch.equal(target[key], value) and target[key].dtype == value.dtype, key

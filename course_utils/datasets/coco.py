@@ -13,9 +13,10 @@ import torch
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from course_utils.datasets.base import FLAGS, JOINTS, LIMBS, Dataset, atomic_write, make_target, usable_box
+from course_utils.datasets.base import FLAGS, JOINTS, LIMBS, Dataset, make_target, usable_box
 from course_utils.datasets.images import read_image, read_shape
 from course_utils.errors import DataError
+from course_utils.files import atomic_write
 
 
 class CocoFile(Dataset):
@@ -37,7 +38,8 @@ class CocoFile(Dataset):
     category ids in rising order, whatever their gaps; ``category_ids[label - 1]`` leads back,
     ``image_ids[i]`` is COCO's number of image ``i``. A crowd is ``iscrowd`` and also ``difficult``, so that
     every metric passes over it; our writer's ``difficult``, ``truncated`` and ``occluded`` are read where
-    present. Targets have masks where every object of the image has a segmentation, and joints where the
+    present. ``area`` is the annotation's, which COCO counts from its segmentation, or else that of the box.
+    Targets have masks where every object of the image has a segmentation, and joints where the
     file's categories have our 14.
     """
 
@@ -93,6 +95,7 @@ class CocoFile(Dataset):
             truncated=[bool(thing.get("truncated", 0)) for thing in objects],
             occluded=[bool(thing.get("occluded", 0)) for thing in objects],
             iscrowd=crowd,
+            area=[self._area(thing) for thing in objects],
             joints=self._joints(objects) if self._with_joints else None,
             masks=self._masks(i, objects) if self.with_masks else None,
         )
@@ -160,6 +163,10 @@ class CocoFile(Dataset):
         corners = usable_box((x, y, x + across, y + down), record["width"], record["height"], where, self.report)
         if corners is None:
             return
+        area = annotation.get("area")
+        if area is not None and not (_is_number(area) and area >= 0):
+            self.report.fault("area is not a number", f"{where} has area {area}")
+            return
         if not _is_segmentation(annotation.get("segmentation"), record):
             self.report.fault("unreadable segmentation", where)
             return
@@ -169,6 +176,11 @@ class CocoFile(Dataset):
             return
         self._boxes[annotation["id"]] = corners
         self._objects[annotation["image_id"]].append(annotation)
+
+    def _area(self, annotation: dict) -> float:
+        x1, y1, x2, y2 = self._boxes[annotation["id"]]
+        stated = annotation.get("area")
+        return (x2 - x1) * (y2 - y1) if stated is None else stated
 
     def _masks(self, i: int, objects: Sequence[dict]) -> np.ndarray | None:
         if not all(thing.get("segmentation") for thing in objects):
@@ -188,8 +200,9 @@ def to_coco(dataset: Dataset) -> dict:
     """Any data set as a dictionary in COCO's format.
 
     Category ids are the labels and image ids count from 1; those of a `CocoFile` are kept. Masks become
-    compressed run lengths, joints become keypoints; ``difficult``, ``truncated`` and ``occluded`` are written
-    beside COCO's own ``iscrowd``. ``file_name`` is the name alone; the pictures stay where they are.
+    compressed run lengths, joints become keypoints; ``area`` is the target's, or else that of the mask or the box.
+    ``difficult``, ``truncated`` and ``occluded`` are written beside COCO's own ``iscrowd``. ``file_name`` is the
+    name alone; the pictures stay where they are.
     """
     image_ids, category_ids = _coco_ids(dataset)
     categories = [{"id": i, "name": name, "supercategory": ""} for i, name in zip(category_ids, dataset.classes)]
@@ -198,20 +211,20 @@ def to_coco(dataset: Dataset) -> dict:
         height, width = dataset.size(i)
         images.append({"id": image_id, "file_name": dataset.file_name(i), "height": int(height), "width": int(width)})
         target = dataset.target(i)
-        for k, (box, label) in enumerate(zip(target["boxes"].tolist(), target["labels"].tolist())):
+        every = zip(target["boxes"].tolist(), target["labels"].tolist(), _areas(target))
+        for k, (box, label, area) in enumerate(every):
             annotation = {
                 "id": len(annotations) + 1,
                 "image_id": image_id,
                 "category_id": category_ids[label - 1],
                 "bbox": _xywh(box),
-                "area": (box[2] - box[0]) * (box[3] - box[1]),
+                "area": area,
                 "iscrowd": int(target["iscrowd"][k]) if "iscrowd" in target else 0,
                 **{flag: int(target[flag][k]) for flag in FLAGS},
             }
             if "masks" in target:
                 runs = rle.encode(np.asfortranarray(target["masks"][k].numpy().astype(np.uint8)))
                 annotation["segmentation"] = {"size": runs["size"], "counts": runs["counts"].decode("ascii")}
-                annotation["area"] = int(rle.area(runs))
             if "joints" in target and (target["joints"][k, :, 2] > 0).any():
                 annotation["keypoints"] = target["joints"][k].flatten().tolist()
                 annotation["num_keypoints"] = int((target["joints"][k, :, 2] > 0).sum())
@@ -275,6 +288,18 @@ def _coco_ids(dataset: Dataset) -> tuple[list[int], list[int]]:
     if isinstance(dataset, CocoFile):
         return dataset.image_ids, dataset.category_ids
     return list(range(1, len(dataset) + 1)), list(range(1, len(dataset.classes) + 1))
+
+
+def _areas(target: dict[str, torch.Tensor]) -> list[float]:
+    """Areas as stated, of the masks, or of the boxes; rounded as targets hold them, so a second round changes none."""
+    if "area" in target:
+        areas = target["area"]
+    elif "masks" in target:
+        areas = target["masks"].sum((1, 2))
+    else:
+        x1, y1, x2, y2 = target["boxes"].double().unbind(1)
+        areas = (x2 - x1) * (y2 - y1)
+    return [int(area) if area.is_integer() else area for area in areas.float().tolist()]
 
 
 def _xywh(box: Sequence[float]) -> list[float]:
