@@ -3,13 +3,32 @@
 import importlib.metadata as md
 import shutil
 import sys
+from argparse import Namespace
 from collections import namedtuple
 
 import pytest
+import torch
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from packaging.requirements import Requirement
 
+from course_utils import cli
 from course_utils.commands import doctor as d
+from course_utils.store import Store
+
+
+@pytest.fixture(autouse=True)
+def filled(monkeypatch, tmp_path):
+    """A store of these tests' own: two results, one of them damaged, and unfinished work."""
+    monkeypatch.setenv("COURSE_STORE", str(tmp_path / "results"))
+    store = Store()
+    store.write("features", "abc", {"x": torch.zeros(500_000)}, {})
+    store.write("features", "abd", {"x": torch.zeros(250_000)}, {})
+    store.write("rows", "abe", {}, {})
+    store.journal("features", "abf").append({}, {})
+    store.journal("features", "abf").append({}, {})
+    path = store.folder / "features" / "abd.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    return store
 
 
 @pytest.fixture
@@ -32,7 +51,7 @@ def names(checks):
 
 def test_this_environment_is_healthy(capsys, monkeypatch):
     monkeypatch.delenv("COURSE_STATIC", raising=False)
-    assert d.main(None) == 0
+    assert d.main(Namespace(clear_store=False)) == 0
     out = capsys.readouterr().out
     assert "[FAIL]" not in out and out.endswith("All set.\n")
     assert f"torch >=2.9: {md.version('torch')}" in out
@@ -48,7 +67,7 @@ def test_package_list_is_the_installed_metadata():
 
 def test_missing_package(installed, capsys):
     installed["scikit-image"] = None
-    assert d.main(None) == 1
+    assert d.main(Namespace(clear_store=False)) == 1
     out = capsys.readouterr().out
     assert "[FAIL] scikit-image >=0.25: not installed\n       -> " in out and d.INSTALL in out
     assert out.endswith("1 of these must be mended first.\n")
@@ -124,7 +143,7 @@ def test_no_kernel(monkeypatch):
 def test_nothing_installed_is_a_report_and_no_traceback(monkeypatch, capsys):
     for module in ("torch", "torchvision", "torchvision.ops", "jupyter_client.kernelspec"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert d.main(None) == 1
+    assert d.main(Namespace(clear_store=False)) == 1
     out = capsys.readouterr().out
     assert "[FAIL] torch and torchvision belong together" in out and "[FAIL] Jupyter starts this Python" in out
     assert "[ -- ] GPU: unknown" in out and out.count(d.INSTALL) == 2
@@ -161,5 +180,39 @@ def test_static_output_still_tells_what_is_wrong(installed, monkeypatch, capsys)
 def test_size_of_a_folder(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.bin").write_bytes(bytes(3_000_000))
-    assert d.folder("store", tmp_path, "empty").detail == "3 MB"
-    assert d.folder("store", tmp_path / "none", "empty").detail == "empty"
+    assert d.folder("data", tmp_path / "a", "empty").detail == "3 MB"
+    assert d.folder("data", tmp_path / "none", "empty").detail == "empty"
+
+
+def test_store_is_shown(filled):
+    check = d.store()
+    assert check.ok is None and check.line() == (
+        "[ -- ] store of results: 3 MB; 1 of features, 1 of rows; damaged: features/abd; "
+        "to be taken up again: features/abf (2 parts)\n       -> what is damaged is made again when it is needed; "
+        "to empty the store: course doctor --clear-store"
+    )
+    assert filled.clear() == 3
+    assert d.store().line().startswith("[ -- ] store of results: empty; ")
+
+
+def test_store_in_a_folder_of_somebody_elses(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    monkeypatch.setenv("COURSE_STORE", str(tmp_path / "mine"))
+    line = d.store().line()
+    assert line.startswith("[FAIL] store of results: ") and "COURSE_STORE" in line
+    assert cli.main(["doctor", "--clear-store"]) == 2 and (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_store_is_emptied(filled, capsys):
+    assert cli.main(["doctor", "--clear-store"]) == 0
+    told = capsys.readouterr().out
+    assert told == f"{filled.folder}: removed 3 results (3 MB) and the parts of 1 unfinished ones.\n"
+    assert list(filled.files()) == list(filled.unfinished()) == []
+    assert cli.main(["doctor", "--clear-store"]) == 0
+    assert "removed 0 results (0 MB) and the parts of 0 unfinished" in capsys.readouterr().out
+
+
+def test_store_is_shown_where_torch_does_not_import(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert d.store().detail.startswith("3 MB; ")

@@ -6,13 +6,15 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from course_utils.paths import data_dir, store_dir
+from course_utils.errors import CourseError, DataError
+from course_utils.paths import data_dir
 from course_utils.progress import static_mode
 
 HELP = "Check this machine: Python, packages, PyTorch, Jupyter, disk, data. Says how to mend what is missing."
@@ -56,11 +58,14 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Nothing to choose."""
+    """Whether to empty the store."""
+    parser.add_argument("--clear-store", action="store_true", help="empty the store of results instead, and say so")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the report; 1 when something needed is missing."""
+    """Print the report, 1 when something needed is missing; or empty the store."""
+    if args.clear_store:
+        return clear_store()
     return 0 if doctor() else 1
 
 
@@ -98,7 +103,7 @@ def checks() -> list[Check]:
         threads(),
         gpu(),
         folder("data set ToyVOC", data_dir() / "toyvoc", "not made yet; `course run` makes it"),
-        folder("store of results", store_dir(), "empty; results that take long are kept there once computed"),
+        store(),
     ]
 
 
@@ -211,3 +216,56 @@ def folder(name: str, path: Path, missing: str) -> Check:
         return Check(name, None, missing)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return Check(name, None, f"{size / 1e6:.0f} MB")
+
+
+def store() -> Check:
+    """What the store holds, by kind; which files are damaged; which work is not finished."""
+    name = "store of results"
+    try:
+        from course_utils.bundle import read_info
+        from course_utils.store import Store
+    except ImportError as error:
+        return Check(name, None, f"unknown; {error}")
+    here = Store()
+    try:
+        here.check_folder()
+    except CourseError as error:
+        return Check(name, False, str(error))
+    size, kinds, damaged = 0, Counter(), []
+    for kind, key, path in here.files():
+        size += path.stat().st_size
+        try:
+            read_info(path)
+        except DataError:
+            damaged.append(f"{kind}/{key}")
+        else:
+            kinds[kind] += 1
+    unfinished = [f"{kind}/{key} ({parts} parts)" for kind, key, parts in here.unfinished()]
+    if not kinds and not damaged and not unfinished:
+        return Check(name, None, "empty; results that take long are kept there once computed")
+    detail = f"{size / 1e6:.0f} MB; " + (", ".join(f"{n} of {kind}" for kind, n in kinds.items()) or "no whole result")
+    if damaged:
+        detail += f"; damaged: {', '.join(damaged)}"
+    if unfinished:
+        detail += f"; to be taken up again: {', '.join(unfinished)}"
+    cure = "what is damaged is made again when it is needed; to empty the store: course doctor --clear-store"
+    return Check(name, None, detail, cure if damaged else "")
+
+
+def clear_store() -> int:
+    """Empty the store and say what went."""
+    from course_utils.store import Store
+
+    here = Store()
+    before, unfinished = sum(path.stat().st_size for _, _, path in here.files()), len(list(here.unfinished()))
+    removed = here.clear()
+    unfinished -= len(list(here.unfinished()))
+    left = list(here.files())
+    freed = before - sum(path.stat().st_size for _, _, path in left)
+    megabytes = freed / 1e6
+    print(
+        f"{here.folder}: removed {removed} results ({megabytes:.0f} MB) and the parts of {unfinished} unfinished ones."
+    )
+    if left:
+        print(f"{len(left)} results stay: another program is working on them.")
+    return 0

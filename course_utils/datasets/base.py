@@ -3,12 +3,10 @@
 import hashlib
 import json
 import math
-import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -125,27 +123,35 @@ class Dataset(ABC):
         return f"{self.ids[i]}.png"
 
     def _content(self, i: int) -> Iterable[bytes]:
-        """Bytes that define image ``i`` and its masks; boxes, labels, flags and joints are added by `digest`."""
+        """Bytes that define image ``i`` and its masks; what the target says is added by `digest`."""
         return [self.image(i).tobytes()]
 
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the content.
 
-        It covers class names, ids, boxes, labels, flags, joints, and the bytes of the image and mask files (of
+        It covers class names, ids, boxes, labels, flags, areas, joints, and the bytes of the image and mask files (of
         the decoded image, where there is no file of its own). Names of folders do not enter.
         """
         if self._digest is None:
             digest = hashlib.sha256(json.dumps([self.classes, self.ids]).encode())
-            with_masks, self.with_masks = self.with_masks, False
-            for i in range(len(self)):
-                for key, value in sorted(self.target(i).items()):
-                    digest.update(f"{key}{tuple(value.shape)}".encode() + value.numpy().tobytes())
-                for part in self._content(i):
-                    digest.update(f"{len(part)}:".encode() + part)
-            self.with_masks = with_masks
+            with self.masks_left_out():
+                for i in range(len(self)):
+                    for key, value in sorted(self.target(i).items()):
+                        digest.update(f"{key}{tuple(value.shape)}".encode() + value.numpy().tobytes())
+                    for part in self._content(i):
+                        digest.update(f"{len(part)}:".encode() + part)
             self._digest = digest.hexdigest()
         return self._digest
+
+    @contextmanager
+    def masks_left_out(self) -> Iterator[None]:
+        """Inside the block targets come without masks, which is faster."""
+        before, self.with_masks = self.with_masks, False
+        try:
+            yield
+        finally:
+            self.with_masks = before
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -171,6 +177,7 @@ def make_target(
     truncated: Iterable[bool] | None = None,
     occluded: Iterable[bool] | None = None,
     iscrowd: Iterable[bool] | None = None,
+    area: Iterable[float] | None = None,
     joints: np.ndarray | None = None,
     masks: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
@@ -178,8 +185,9 @@ def make_target(
 
     Always: ``boxes`` float32 ``(N, 4)`` as x1 y1 x2 y2 on continuous pixel edges, ``labels`` int64 ``(N,)``,
     ``difficult``, ``truncated``, ``occluded`` bool ``(N,)`` (False where not given). If given: ``iscrowd``
-    bool ``(N,)``, ``joints`` float32 ``(N, 14, 3)`` as x, y, v (v: 0 absent, 1 hidden, 2 visible) and
-    ``masks`` bool ``(N, H, W)``, visible pixels. Raises `DataError` if the lengths differ.
+    bool ``(N,)``, ``area`` float32 ``(N,)`` in square pixels (COCO's, which decides what is small), ``joints``
+    float32 ``(N, 14, 3)`` as x, y, v (v: 0 absent, 1 hidden, 2 visible) and ``masks`` bool ``(N, H, W)``,
+    visible pixels. Raises `DataError` if the lengths differ.
     """
     target = {
         "boxes": torch.tensor(np.array(list(boxes), dtype=np.float32).reshape(-1, 4)),
@@ -190,6 +198,8 @@ def make_target(
         target[key] = torch.tensor([False] * n if flags is None else list(flags), dtype=torch.bool)
     if iscrowd is not None:
         target["iscrowd"] = torch.tensor(list(iscrowd), dtype=torch.bool)
+    if area is not None:
+        target["area"] = torch.tensor(list(area), dtype=torch.float32)
     if joints is not None:
         target["joints"] = torch.tensor(joints, dtype=torch.float32).reshape(-1, len(JOINTS), 3)
     if masks is not None:
@@ -232,18 +242,3 @@ def usable_box(
         if cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
             return None
     return cut
-
-
-def atomic_write(path: str | Path, content: bytes) -> None:
-    """Write a whole file or none: into a temporary file beside it, then renamed. Missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files; data are for all
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

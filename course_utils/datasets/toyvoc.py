@@ -18,9 +18,10 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 
 from course_utils import toys
-from course_utils.datasets.base import atomic_write, make_target
+from course_utils.datasets.base import make_target
 from course_utils.datasets.voc import VocFolder, write_annotation, write_imageset, write_masks
 from course_utils.errors import CourseError, DataError
+from course_utils.files import atomic_write
 from course_utils.paths import data_dir
 from course_utils.progress import progress
 
@@ -285,11 +286,17 @@ def open_world(name: str, split: str | None) -> VocFolder:
 
     Raises CourseError for a split that there is not.
     """
+    if split not in splits_of(name):
+        raise CourseError(f"{name} has the splits {', '.join(splits_of(name))}; asked for {split}.")
     world = name.removesuffix("-small")
     small = "small_" if name != world else ""
-    known = [s.removeprefix(small) for s in WORLDS[world].lists() if s.startswith("small_") == bool(small)]
-    if split not in known:
-        raise CourseError(f"{name} has the splits {', '.join(known)}; asked for {split}.")
     dataset = VocFolder(ensure([small + split], Recipe(world)), small + split)
     dataset.name, dataset.split = name, split
     return dataset
+
+
+def splits_of(name: str) -> tuple[str, ...]:
+    """The splits of "toyvoc", "toyvoc-small" or "toynet"."""
+    small = "small_" if name.endswith("-small") else ""
+    lists = WORLDS[name.removesuffix("-small")].lists()
+    return tuple(split.removeprefix(small) for split in lists if split.startswith("small_") == bool(small))

@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def atomic_write(path: str | Path, content: bytes) -> None:
+    """Write a whole file or none: into a temporary file beside it, then renamed. Missing folders are made.
+
+    The temporary file is called ``.<name>.<8 characters>``; it stays only where the process was killed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may keep the new name and lose what is in the file
+        os.chmod(temporary, 0o644)  # mkstemp makes private files; data are for all
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if os.name == "posix":  # the name itself stands in the folder; Windows cannot open one
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
