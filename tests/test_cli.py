@@ -48,7 +48,7 @@ def test_an_unknown_name_is_one_clear_error(argv, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1 and err.startswith("course: there is no") and "'hog_svn'" in err
-    assert "01_boxes_and_metrics" in err
+    assert "Registered" in err
 
 
 def test_no_verb_is_refused(capsys):

@@ -1,21 +1,67 @@
 """``course detect``: one system on one photograph."""
 
 import argparse
+import time
+from pathlib import Path
 
-from course_utils.commands.systems import SYSTEMS, known, unknown
+from course_utils.commands.systems import add_json, add_origin, add_system, data_of, print_json, ready_detector
 
 HELP = "Detect objects in a photograph and draw them."
-EXAMPLE = "course detect hog_svm photo.jpg --out found.png --json"
+EXAMPLE = "course detect mean_box photo.jpg --out found.png --json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``course detect`` takes."""
-    parser.add_argument("system", metavar="SYSTEM", help=f"name of the detector: {known(SYSTEMS)}")
-    parser.add_argument("photo", metavar="PHOTO", help="a JPEG or PNG file")
-    parser.add_argument("--out", metavar="FILE", help="where to write the picture with its boxes")
-    parser.add_argument("--json", action="store_true", help="print the detections as one JSON object")
+    add_system(parser)
+    parser.add_argument("photo", metavar="PHOTO", help="an image file")
+    parser.add_argument("--out", metavar="FILE", help="where to write the picture with its boxes (.png, .jpg, .pdf)")
+    parser.add_argument("--top", type=int, default=10, help="how many of the best detections (default: %(default)s)")
+    parser.add_argument("--data", help="data set to learn from (default: the system's own, mostly toyvoc)")
+    add_origin(parser)
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Refuse every name: no system is registered yet."""
-    raise unknown("system", args.system, SYSTEMS)
+    """Print and draw the best detections."""
+    from course_utils.datasets.images import read_image
+
+    data = data_of(args)
+    image = read_image(args.photo)
+    detector = ready_detector(args, data)
+    start = time.perf_counter()
+    found = detector.detect(image)
+    seconds = time.perf_counter() - start
+    boxes, scores = found["boxes"][: args.top], found["scores"][: args.top].tolist()
+    names = [detector.classes[label - 1] for label in found["labels"][: args.top].tolist()]
+    if args.out:
+        draw(image, boxes, names, scores, Path(args.out))
+    if args.json:
+        best = [{"class": c, "score": s, "box": b} for c, s, b in zip(names, scores, boxes.tolist())]
+        print_json(
+            system=args.system, data=args.photo, split=None, n_images=1, classes=detector.classes,
+            seconds_per_image=seconds, metrics={}, detections=best,
+        )  # fmt: skip
+        return 0
+    print(f"{len(found['boxes'])} detections; the best {len(names)}:")
+    for name, score, box in zip(names, scores, boxes.tolist()):
+        print(f"{name:14s} {score:6.2f}   " + " ".join(f"{value:6.1f}" for value in box))
+    return 0
+
+
+def draw(image, boxes, names, scores, out: Path) -> None:
+    """Write the picture with its boxes to a file of the kind that its name says."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from course_utils.plots import draw_boxes, show, use_course_style
+
+    use_course_style()
+    height, width = image.shape[:2]
+    fig, ax = plt.subplots(figsize=(8, 8 * height / width), layout="tight")
+    show(image, ax)
+    draw_boxes(ax, boxes, names, scores, kind="candidate")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(out, dpi=120)
+    plt.close(fig)

@@ -1,19 +1,93 @@
-"""The detectors and experiments that ``train``, ``evaluate``, ``detect`` and ``experiment`` know by name.
+"""What ``train``, ``evaluate`` and ``detect`` have in common: their arguments, and how a detector comes to be."""
 
-There are none yet. Each notebook that brings a system adds its line here, so that a new system needs no new verb.
-"""
+import argparse
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
 
+from course_utils.detectors import SYSTEMS, detector_class, load_detector
 from course_utils.errors import CourseError
 
-SYSTEMS: dict[str, str] = {}
-EXPERIMENTS: dict[str, str] = {}
+if TYPE_CHECKING:
+    from course_utils.datasets import Dataset
+    from course_utils.detectors.base import Detector
+
+TRAINING_SPLITS = ("fit", "train", "trainval")  # who splits a train list calls the parts fit and holdout: fit first
+TEST_SPLITS = ("test", "holdout", "val")
 
 
-def known(table: dict[str, str]) -> str:
-    """The names in a table, for a message or a help text."""
-    return ", ".join(sorted(table)) or "none yet; they come with the notebooks from 01_boxes_and_metrics on"
+def add_system(parser: argparse.ArgumentParser) -> None:
+    """The system's name and the seed."""
+    known = "; ".join(f"{name} ({system.about})" for name, system in SYSTEMS.items())
+    parser.add_argument("system", metavar="SYSTEM", help=f"name of the detector: {known}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: %(default)s)")
 
 
-def unknown(kind: str, name: str, table: dict[str, str]) -> CourseError:
-    """The one error for a name that is in no table; it lists the names that are."""
-    return CourseError(f"there is no {kind} {name!r}. Registered {kind}s: {known(table)}.")
+def add_origin(parser: argparse.ArgumentParser) -> None:
+    """Where the detector's parameters come from."""
+    parser.add_argument("--parameters", metavar="FILE", help="what `course train` saved, instead of training")
+    parser.add_argument(
+        "--train-split",
+        metavar="SPLIT",
+        help=f"part of the data to learn from (default: the first there is of {', '.join(TRAINING_SPLITS)})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def open_part(data: str, split: str | None, usual: tuple[str, ...]) -> "Dataset":
+    """The part of ``data`` called ``split``; if nothing is said, the first of the ``usual`` ones that it has."""
+    from course_utils.datasets import open_dataset, splits
+
+    there = splits(data)
+    if split is None and there:
+        split = next((name for name in usual if name in there), None)
+        if split is None:
+            raise CourseError(f"{data} has the parts {', '.join(there)}; say which (usual are {', '.join(usual)}).")
+    return open_dataset(data, split)
+
+
+def ready_detector(args: argparse.Namespace, data: str) -> "Detector":
+    """The detector that the arguments mean: from a file, or trained on ``data`` (once; the store remembers it)."""
+    from course_utils.detectors.base import fit_or_recall
+
+    system = detector_class(args.system)
+    if args.parameters is None:
+        return fit_or_recall(system(seed=args.seed), open_part(data, args.train_split, TRAINING_SPLITS))
+    detector = load_detector(args.parameters)
+    if detector.system != args.system:
+        raise CourseError(f"{args.parameters} holds a {detector.system}, not a {args.system}.")
+    return detector
+
+
+def data_of(args: argparse.Namespace) -> str:
+    """``--data``, or what the system learns from if nothing is said."""
+    detector_class(args.system)  # an unknown name is told before anything else
+    return args.data or SYSTEMS[args.system].data
+
+
+def command_line() -> str:
+    """This very command, for the record."""
+    return shlex.join(["course", *sys.argv[1:]])
+
+
+def print_json(**facts: Any) -> None:
+    """One object with the keys that all verbs share: task, system, data, split, n_images, classes, ..., command.
+
+    What is not a number (NaN, where there was nothing to measure) becomes null.
+    """
+    facts = {"task": "detection", **facts, "command": command_line()}
+    print(json.dumps(_plain(facts), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return None if value != value else round(value, 6)
+    return value

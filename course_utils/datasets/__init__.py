@@ -5,9 +5,9 @@ from pathlib import Path
 from course_utils.datasets.base import JOINTS, LIMBS, Dataset
 from course_utils.errors import DataError
 
-__all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset"]
+__all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset", "splits"]
 
-DATASETS = ("toyvoc", "toyvoc-small", "toynet", "voc2007", "voc2012", "photographs", "lfw_faces")
+DATASETS = ("toyvoc", "toyvoc-small", "toynet", "voc2007", "voc2012", "photographs", "lfw_faces", "faces")
 
 
 def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: bool = True) -> Dataset:
@@ -32,6 +32,10 @@ def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: 
         from course_utils.datasets.bundled import open_bundled
 
         return open_bundled(name, split)
+    if name == "faces":
+        from course_utils.datasets.faces import FaceScenes
+
+        return FaceScenes(split)
 
     path = Path(name_or_path)
     if path.is_dir():
@@ -52,3 +56,19 @@ def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: 
     from course_utils.datasets.imglab import ImglabFile
 
     return ImglabFile(path, strict=strict)
+
+
+def splits(name_or_path: str | Path) -> tuple[str, ...]:
+    """The parts that `open_dataset` knows of a data set, by name; none for what is all in one."""
+    name = str(name_or_path)
+    if name in ("toyvoc", "toyvoc-small", "toynet"):
+        from course_utils.datasets.toyvoc import splits_of
+
+        return splits_of(name)
+    if name in ("voc2007", "voc2012"):
+        return ("train", "val", "trainval") + ("test",) * (name == "voc2007")
+    if name == "faces":
+        from course_utils.datasets.faces import PARTS
+
+        return tuple(PARTS)
+    return tuple(sorted(path.stem for path in (Path(name) / "ImageSets" / "Main").glob("*.txt")))

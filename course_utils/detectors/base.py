@@ -1,0 +1,170 @@
+"""One face for every detector of the course, from 2005 to 2016: ``fit``, ``detect``, ``save``, ``load``."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
+from torch import Tensor
+
+from course_utils.boxes import check_boxes
+from course_utils.bundle import read_bundle, write_bundle
+from course_utils.datasets.base import Dataset
+from course_utils.errors import CourseError, DataError
+from course_utils.store import Store, key_of
+from course_utils.timing import Stages
+
+FORMAT = "detector 1"
+_HOW_NOT_WHAT = ("device", "resume")  # arguments that say how to compute, and leave the result as it is
+
+
+class Detector(ABC):
+    """What all detectors have in common.
+
+    A subclass sets ``system``, keeps every argument of its constructor as an attribute of the same name, and
+    implements `_fit` and `_detect`; everything learned goes into ``parameters``.
+
+    Attributes
+    ----------
+    system : str
+        Its name in `course_utils.detectors.SYSTEMS`.
+    classes : tuple of str
+        Label k means ``classes[k - 1]``; empty before `fit`.
+    parameters : dict
+        What was learned: names and CPU tensors.
+    trained_on : dict
+        ``data`` and ``split`` by name, ``n_images``, ``digest`` and ``ids`` of the training data.
+    stages : Stages
+        Seconds that `detect` spent in each of its stages since ``stages`` was last replaced.
+    """
+
+    system: ClassVar[str]
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.seed = seed
+        self.classes: tuple[str, ...] = ()
+        self.parameters: dict[str, Tensor] = {}
+        self.trained_on: dict[str, Any] = {}
+        self.stages = Stages()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, without those that only say how to compute (device, resume)."""
+        names = [name for name in inspect.signature(type(self)).parameters if name not in _HOW_NOT_WHAT]
+        return {name: getattr(self, name) for name in names}
+
+    # ------------------------------------------------------------------------------------------ for subclasses
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset) -> None:
+        """Learn ``self.parameters``; ``self.classes`` are those of the data set already."""
+
+    @abstractmethod
+    def _detect(self, image: np.ndarray) -> dict[str, Tensor]:
+        """Detections of one image, in any order."""
+
+    def _restored(self) -> None:  # noqa: B027  (most detectors have nothing to do here)
+        """Called when ``parameters`` and ``classes`` came from a file: rebuild what is made of them."""
+
+    # ------------------------------------------------------------------------------------------------ the face
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from a data set; returns the detector itself. Raises `DataError` if it has no images."""
+        if not len(dataset):
+            raise DataError(f"{dataset!r} has no images to learn from.")
+        self.classes = tuple(dataset.classes)
+        self._fit(dataset)
+        self.trained_on = {
+            "data": dataset.name,
+            "split": dataset.split,
+            "n_images": len(dataset),
+            "digest": dataset.digest,
+            "ids": list(dataset.ids),
+        }
+        return self
+
+    @overload
+    def detect(self, images: np.ndarray) -> dict[str, Tensor]: ...
+
+    @overload
+    def detect(self, images: Sequence[np.ndarray]) -> list[dict[str, Tensor]]: ...
+
+    def detect(self, images):
+        """Find objects in one image, or in each of several.
+
+        Parameters
+        ----------
+        images : ndarray, or sequence of ndarray
+            uint8 ``(H, W, 3)``, RGB.
+
+        Returns
+        -------
+        dict, or list of dict
+            ``boxes`` float32 ``(N, 4)``, ``labels`` int64 ``(N,)``, ``scores`` float32 ``(N,)``, the highest score
+            first; CPU tensors. Raises `DataError` for anything that is no such image, `CourseError` before `fit`.
+        """
+        if not self.classes:
+            raise CourseError(f"this {self.system} has learned nothing yet: call fit(dataset), or load(path).")
+        if not isinstance(images, np.ndarray):
+            return [self.detect(image) for image in images]
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3 or not images.size:
+            raise DataError(f"detect() wants images as uint8 arrays (H, W, 3), RGB; got {images.dtype} {images.shape}.")
+        found = self._detect(images)
+        check_boxes(found["boxes"], f"{self.system}'s boxes")
+        order = found["scores"].argsort(descending=True, stable=True)
+        return {key: found[key][order].detach().cpu() for key in ("boxes", "labels", "scores")}
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file: the parameters, and in its header configuration, classes and origin as JSON."""
+        if not self.classes:
+            raise CourseError(f"this {self.system} has learned nothing yet: call fit(dataset) before save(path).")
+        write_bundle(path, self.parameters, self._info())
+
+    @classmethod
+    def load(cls, path: str | Path, **how: Any) -> Self:
+        """The detector that `save` wrote; ``how`` may set ``device``.
+
+        Raises `DataError` for a file that is missing, damaged, or holds another system.
+        """
+        parameters, info = read_detector_file(path)
+        if info["system"] != cls.system:
+            raise DataError(f"{path} holds a {info['system']}, not a {cls.system}; see load_detector().")
+        detector = cls(**info["config"], **how)
+        detector._take(parameters, info)
+        return detector
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "system": self.system,
+            "config": self.config,
+            "classes": list(self.classes),
+            "trained_on": self.trained_on,
+        }
+
+    def _take(self, parameters: dict[str, Tensor], info: dict[str, Any]) -> None:
+        self.parameters, self.classes, self.trained_on = parameters, tuple(info["classes"]), info["trained_on"]
+        self._restored()
+
+
+def read_detector_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Parameters and header of a file that `Detector.save` wrote; raises `DataError` for any other."""
+    parameters, info = read_bundle(path)
+    if info.get("format") != FORMAT:
+        raise DataError(f"{path} is no detector's file (wanted one that `course train` or save(path) wrote).")
+    return parameters, info
+
+
+def fit_or_recall(detector: Detector, dataset: Dataset, store: Store | None = None) -> Detector:
+    """Fit the detector, or take from the store what the same code learned before from the same data and seed."""
+    config = {name: value for name, value in detector.config.items() if name != "seed"}
+    key = key_of(code=(type(detector),), config=config, data=dataset.digest, seed=detector.seed)
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        detector.fit(dataset)
+        return detector.parameters, detector._info()
+
+    detector._take(*(store or Store()).keep("parameters", key, make))
+    return detector
