@@ -23,6 +23,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from course_utils.errors import CourseError
+from course_utils.joints import JOINTS, LIMBS
 from course_utils.paths import repo_root
 
 
@@ -189,8 +190,6 @@ def draw_skeleton(ax: Axes, joints: ArrayLike) -> None:
     Visible joints are filled dots, hidden ones open rings; a limb with a hidden end is dotted; absent joints
     are left out. The person's own right side is orange, the left blue, the middle white.
     """
-    from course_utils.datasets.base import JOINTS, LIMBS  # here, so that plots load without torch
-
     joints = np.asarray(joints, dtype=float)
     if joints.shape[-2:] != (len(JOINTS), 3):
         raise CourseError(f"draw_skeleton() wants joints of shape (..., {len(JOINTS)}, 3), not {joints.shape}.")

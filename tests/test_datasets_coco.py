@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from course_utils.datasets import open_dataset
-from course_utils.datasets.base import JOINTS, Dataset, make_target
+from course_utils.datasets.base import Dataset, make_target
 from course_utils.datasets.coco import (
     CocoFile,
     detections_from_coco,
@@ -22,6 +22,7 @@ from course_utils.datasets.coco import (
     write_coco,
 )
 from course_utils.errors import DataError
+from course_utils.joints import JOINTS
 from course_utils.metrics import coco_metrics
 
 SQUARE = [[10, 10, 20, 10, 20, 20, 10, 20]]

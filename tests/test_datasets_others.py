@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from course_utils.datasets import DATASETS, open_dataset, toyvoc
-from course_utils.datasets.bundled import PHOTOGRAPHS, photograph
 from course_utils.datasets.names import TOYVOC_CLASSES, map_class, vocabulary
 from course_utils.errors import DataError
+from course_utils.photographs import PHOTOGRAPHS, photograph
 
 # imglab
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from course_utils.datasets import open_dataset
-from course_utils.datasets.base import JOINTS, LIMBS, make_target
+from course_utils.datasets.base import make_target
 from course_utils.datasets.voc import (
     VOC_CLASSES,
     VocFolder,
@@ -22,6 +22,7 @@ from course_utils.datasets.voc import (
     write_masks,
 )
 from course_utils.errors import CourseError, DataError
+from course_utils.joints import JOINTS, LIMBS
 
 WIDTH, HEIGHT = 60, 40
 

@@ -163,7 +163,7 @@ def test_masks_tint_their_pixels_only():
 
 
 def test_skeleton_leaves_out_absent_joints_and_marks_hidden_ones():
-    from course_utils.datasets.base import JOINTS, LIMBS
+    from course_utils.joints import JOINTS, LIMBS
 
     joints = np.random.default_rng(0).uniform(5, 35, (14, 3))
     joints[:, 2] = 2

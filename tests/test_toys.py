@@ -11,9 +11,9 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from course_utils.datasets.base import JOINTS
-from course_utils.datasets.bundled import photograph
 from course_utils.datasets.toyvoc import CLASSES, NET_CLASSES
+from course_utils.joints import JOINTS
+from course_utils.photographs import photograph
 from course_utils.toys import backgrounds, models, raster, scene
 from course_utils.toys.animals import WHITE
 from course_utils.toys.backgrounds import PARTS, SOURCES

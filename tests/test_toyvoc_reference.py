@@ -1,6 +1,7 @@
 """The scenes of ToyVOC are the same on every machine: three of them against stored pictures and annotations.
 
-After a wanted change of the renderer: python tests/test_toyvoc_reference.py writes the reference anew.
+After a wanted change of the renderer: raise VERSION in course_utils/datasets/toyvoc.py, so that everybody's scenes are
+drawn anew, and run python tests/test_toyvoc_reference.py, which writes the reference anew.
 """
 
 import json

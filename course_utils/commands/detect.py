@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print and draw the best detections."""
-    from course_utils.datasets.images import read_image
+    from course_utils.images import read_image
 
     data = data_of(args)
     image = read_image(args.photo)

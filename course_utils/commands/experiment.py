@@ -2,23 +2,25 @@
 
 import argparse
 
-from course_utils.errors import CourseError
-
 HELP = "Repeat one of the course's long experiments and write its result file."
-EXAMPLE = "course experiment rcnn_ablations"
-
-EXPERIMENTS: dict[str, str] = {}  # the notebooks that compare things add theirs
+EXAMPLE = "course experiment hog_svm"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``course experiment`` takes."""
-    parser.add_argument("name", metavar="NAME", help=f"name of the experiment: {_known()}")
+    parser.add_argument("name", metavar="NAME", help="name of the experiment; a wrong one lists them")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Refuse every name: no experiment is registered yet."""
-    raise CourseError(f"there is no experiment {args.name!r}. Registered experiments: {_known()}.")
+    """Run it, write ``data/results/NAME.json``, print the table."""
+    from course_utils.experiments import EXPERIMENTS, run, write_results
+    from course_utils.results import ResultTable
 
-
-def _known() -> str:
-    return ", ".join(sorted(EXPERIMENTS)) or "none yet; they come with the notebooks"
+    if args.name in EXPERIMENTS:
+        print(
+            f"{EXPERIMENTS[args.name].about}: about {EXPERIMENTS[args.name].minutes} minutes on two cores", flush=True
+        )
+    rows = run(args.name)
+    print(ResultTable(rows))
+    print(f"written: {write_results(args.name, rows)}")
+    return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_utils.detectors import SYSTEMS, detector_class, load_detector
 from course_utils.errors import CourseError
+from course_utils.files import plain
 
 if TYPE_CHECKING:
     from course_utils.datasets import Dataset
@@ -80,14 +81,4 @@ def print_json(**facts: Any) -> None:
     What is not a number (NaN, where there was nothing to measure) becomes null.
     """
     facts = {"task": "detection", **facts, "command": command_line()}
-    print(json.dumps(_plain(facts), indent=2, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return None if value != value else round(value, 6)
-    return value
+    print(json.dumps(plain(facts), indent=2, allow_nan=False))

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from course_utils.datasets.base import JOINTS, LIMBS, Dataset
+from course_utils.datasets.base import Dataset
 from course_utils.errors import DataError
+from course_utils.joints import JOINTS, LIMBS
 
 __all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset", "splits"]
 

@@ -1,9 +1,5 @@
-"""Real pictures that are installed with scikit-image and scikit-learn: photographs, and small crops of faces.
+"""Data sets of what is installed with scikit-image: photographs with our boxes, and small crops of faces."""
 
-Only files inside the installed packages are read; nothing is ever downloaded.
-"""
-
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,50 +7,9 @@ import torch
 
 from course_utils.datasets.base import Dataset, make_target
 from course_utils.datasets.coco import CocoFile
-from course_utils.datasets.images import read_image
 from course_utils.errors import DataError
 from course_utils.paths import repo_root
-
-_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
-_FILES = {
-    "skimage": (
-        "astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png",
-        "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg",
-        "brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.png", "retina.jpg",
-        "ihc.png", "text.png",
-    ),
-    "sklearn": ("china.jpg", "flower.jpg"),
-}  # fmt: skip
-# name of a photograph: (package, file)
-_PLACES = {Path(file).stem: (package, file) for package, files in _FILES.items() for file in files}
-PHOTOGRAPHS = tuple(_PLACES)
-
-
-def photograph(name: str) -> np.ndarray:
-    """One of `PHOTOGRAPHS` as uint8 ``(H, W, 3)`` RGB; grey ones have three equal channels.
-
-    "motorcycle_left" and "motorcycle_right" are a stereo pair. Raises `DataError` for a name that is not
-    there.
-    """
-    if name not in _PLACES:
-        raise DataError(f"There is no photograph {name!r}; there are {', '.join(PHOTOGRAPHS)}.")
-    return read_image(_installed(*_PLACES[name]))
-
-
-def _folder(package: str) -> Path:
-    """Where an installed package keeps its pictures, found without importing it."""
-    return Path(find_spec(package).origin).parent / _FOLDERS[package]
-
-
-def _installed(package: str, file: str) -> Path:
-    """A data file of an installed package; `DataError` if it is missing."""
-    path = _folder(package) / file
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: the installed {package} is damaged, or of a version that does not bring it. "
-            "Install the version that constraints.txt names."
-        )
-    return path
+from course_utils.photographs import PLACES, folder_of, installed_file
 
 
 class Photographs(CocoFile):
@@ -66,11 +21,11 @@ class Photographs(CocoFile):
 
     def __init__(self) -> None:
         annotations = repo_root() / "data" / "photographs" / "annotations.json"
-        super().__init__(annotations, images=_folder("skimage"))
+        super().__init__(annotations, images=folder_of("skimage"))
         self.name, self.split = "photographs", "all"
 
     def _picture(self, file_name: str) -> Path:
-        return _installed(*_PLACES[Path(file_name).stem])
+        return installed_file(*PLACES[Path(file_name).stem])
 
 
 class LfwFaces(Dataset):
@@ -84,7 +39,7 @@ class LfwFaces(Dataset):
     def __init__(self) -> None:
         ids = [f"face_{i:03d}" for i in range(100)] + [f"background_{i:03d}" for i in range(100)]
         super().__init__("lfw_faces", "all", ("face",), ids)
-        self._crops = np.load(_installed("skimage", "lfw_subset.npy"))
+        self._crops = np.load(installed_file("skimage", "lfw_subset.npy"))
         if self._crops.shape != (200, 25, 25):
             raise DataError(f"scikit-image's lfw_subset has shape {self._crops.shape}; wanted (200, 25, 25).")
 

@@ -13,10 +13,11 @@ import torch
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from course_utils.datasets.base import FLAGS, JOINTS, LIMBS, Dataset, make_target, usable_box
-from course_utils.datasets.images import read_image, read_shape
+from course_utils.datasets.base import FLAGS, Dataset, make_target, usable_box
 from course_utils.errors import DataError
 from course_utils.files import atomic_write
+from course_utils.images import read_image, read_shape
+from course_utils.joints import JOINTS, LIMBS
 
 
 class CocoFile(Dataset):

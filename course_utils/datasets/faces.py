@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from course_utils.datasets.base import Dataset, make_target
-from course_utils.datasets.bundled import LfwFaces, photograph
+from course_utils.datasets.bundled import LfwFaces
 from course_utils.errors import DataError
+from course_utils.photographs import photograph
 
 SIDE, FACE = 144, 80  # pixels: of a scene, and of the face's box in its middle
 VARIANTS = 3  # scenes of one face: upright, then turned and scaled a little

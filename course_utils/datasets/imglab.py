@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from course_utils.datasets.base import FLAGS, Dataset, make_target, usable_box
-from course_utils.datasets.images import read_image, read_shape
 from course_utils.datasets.voc import UNPARSABLE, parse_xml
 from course_utils.errors import DataError
+from course_utils.images import read_image, read_shape
 
 
 @dataclass

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from course_utils.datasets.base import FLAGS, JOINTS, Dataset, Report, make_target, usable_box
-from course_utils.datasets.images import IMAGE_SUFFIXES, read_image, read_shape
+from course_utils.datasets.base import FLAGS, Dataset, Report, make_target, usable_box
 from course_utils.errors import CourseError, DataError
 from course_utils.files import atomic_write
+from course_utils.images import IMAGE_SUFFIXES, read_image, read_shape
+from course_utils.joints import JOINTS
 from course_utils.paths import data_dir
 
 VOC_CLASSES = (

@@ -112,7 +112,7 @@ class HogSvm(Detector):
         largest: float = 2.0,
         C: float = 0.01,
         rounds: int = 2,
-        scanned: int = 300,
+        scanned: int = 200,
         hardest: int = 3,
         seed: int = 0,
     ) -> None:

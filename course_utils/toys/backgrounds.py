@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_utils.datasets.bundled import photograph
+from course_utils.photographs import photograph
 
 PARTS = {"train": (0, 3), "val": (1,), "test": (2,)}
 

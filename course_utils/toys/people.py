@@ -4,7 +4,7 @@ import colorsys
 
 import numpy as np
 
-from course_utils.datasets.base import JOINTS
+from course_utils.joints import JOINTS
 from course_utils.toys.animals import BLACK, WHITE, painted, shade
 from course_utils.toys.mesh import Mesh, rotation
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.datasets.images import is_turned, read_header, read_image
 from course_utils.errors import DataError
+from course_utils.images import is_turned, read_header, read_image
 
 RNG = np.random.default_rng(1)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)

@@ -1,0 +1,83 @@
+"""The long comparisons whose results ship with the course; ``course experiment NAME`` repeats one of them.
+
+Each is a function that evaluates some detectors and returns their rows. What it trains and measures is kept in the
+store, so an interrupted experiment goes on where it stopped.
+"""
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_utils.errors import CourseError
+from course_utils.files import atomic_write, plain
+from course_utils.paths import data_dir
+from course_utils.results import Row
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment by name: ``"module:function"``, what it compares, and its minutes on two cores."""
+
+    where: str
+    about: str
+    minutes: int
+
+
+EXPERIMENTS = {
+    "hog_svm": Experiment("course_utils.experiments.hog_svm:run", "HoG + SVM on ToyVOC: seeds, rounds of mining", 10),
+}
+
+
+def run(name: str) -> list[Row]:
+    """The rows of the experiment ``name``; raises `CourseError` that lists the names there are."""
+    if name not in EXPERIMENTS:
+        raise CourseError(f"there is no experiment {name!r}. Registered experiments: {', '.join(sorted(EXPERIMENTS))}.")
+    module, function = EXPERIMENTS[name].where.split(":")
+    return getattr(importlib.import_module(module), function)()
+
+
+def results_file(name: str) -> Path:
+    """Where the summaries of an experiment's rows stand: a JSON list of `summary`."""
+    return data_dir() / "results" / f"{name}.json"
+
+
+def summary(row: Row) -> dict[str, Any]:
+    """What the course keeps of a row: configuration, origin, figures and interval, without the raw detections."""
+    kept = (
+        "system",
+        "label",
+        "config",
+        "trained_on",
+        "learned_from_too",
+        "data",
+        "versions",
+        "hardware",
+        "key",
+        "date",
+        "command",
+    )
+    facts = {key: row.info[key] for key in kept}
+    return facts | {
+        "n_images": len(row.targets),
+        "seconds_per_image": row.seconds_per_image,
+        "metrics": row.metrics,
+        "interval": list(row.interval()),
+    }
+
+
+def write_results(name: str, rows: Sequence[Row]) -> Path:
+    """Write the summaries of the rows; NaN, where there was nothing to measure, becomes null."""
+    text = json.dumps(plain([summary(row) for row in rows]), indent=1, allow_nan=False)
+    atomic_write(results_file(name), (text + "\n").encode())
+    return results_file(name)
+
+
+def read_results(name: str) -> list[dict[str, Any]]:
+    """The summaries that ship with the course; raises `CourseError` if there are none."""
+    path = results_file(name)
+    if not path.is_file():
+        raise CourseError(f"{path} is missing. `course experiment {name}` makes it.")
+    return json.loads(path.read_text())
