@@ -29,6 +29,8 @@ def write_bundle(path: str | Path, tensors: Mapping[str, "Tensor"], info: dict[s
     import torch
     from safetensors.torch import save
 
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; wanted the name of a file to write.")
     check_json(info, f"{path}: info")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from course_utils.datasets.base import Dataset
 from course_utils.datasets.names import map_class, vocabulary
-from course_utils.detectors.base import Detector
+from course_utils.detectors.base import Detector, name_and_digest
 from course_utils.errors import DataError
 from course_utils.progress import progress
 from course_utils.results import DETECTION, FORMAT, OPTIONAL, TARGET, Row, flat, pack, per_image, unpack
@@ -58,26 +58,30 @@ def evaluate(detector: Detector, dataset: Dataset, *, store: Store | None = None
     config = {name: value for name, value in detector.config.items() if name != "seed"}
     learned = {name: _digest(value) for name, value in detector.parameters.items()}
     key = key_of(
-        code=(type(detector),),
-        config={"config": config, "parameters": learned, "knows": detector.classes},
-        data=dataset.digest,
+        code=(type(detector), _run, _translation, _relabel),
+        config={
+            "config": config,
+            "device": str(getattr(detector, "device", "cpu")),  # the row holds its seconds
+            "parameters": learned,
+            "knows": detector.classes,
+        },
+        data=name_and_digest(dataset),
         seed=detector.seed,
     )
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         detections, seconds, stages = _run(detector, dataset, store, key)
-        origin = {name: value for name, value in detector.trained_on.items() if name != "ids"}
-        same = detector.trained_on["data"] == dataset.name
+        origin = {name: value for name, value in detector.trained_on.items() if name != "images"}
         info = {
             "format": FORMAT,
             "system": detector.system,
             "label": _label(detector),
             "config": detector.config,
             "trained_on": origin,
-            "learned_from_too": len(set(dataset.ids) & set(detector.trained_on["ids"])) if same else 0,
+            "learned_from_too": len(set(dataset.image_hashes) & set(detector.trained_on["images"])),
             "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest},
             "classes": list(classes),
-            "seconds": {stage: spent / len(dataset) for stage, spent in stages.items()},
+            "stage_seconds": {stage: spent / len(dataset) for stage, spent in stages.items()},
             "hardware": hardware(),
             "versions": {name: version(name) for name in ("course_utils", "numpy", "torch", "torchvision")},
             "key": key,
@@ -108,7 +112,8 @@ def _run(
     detector.detect(dataset.image(0))  # compiles and warms up; not counted
     detector.stages = Stages()
     kept, last = len(detections), time.monotonic()
-    for i in progress(range(kept, len(dataset)), f"{detector.system} on {dataset.name}"):
+    what = f"{detector.system} on {dataset.name}" + (f" (after {kept})" if kept else "")
+    for i in progress(range(kept, len(dataset)), what):
         image = dataset.image(i)
         start = time.perf_counter()
         detections.append(detector.detect(image))

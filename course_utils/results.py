@@ -5,6 +5,7 @@ two rows over the same pictures can be compared.
 """
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,20 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchvision.ops import box_area
 
 from course_utils.bundle import read_bundle, write_bundle
 from course_utils.errors import CourseError, DataError
-from course_utils.metrics import Comparison, MeanAP, evaluate_boxes, match, paired_bootstrap, precision_recall
+from course_utils.metrics import (
+    MIN_OBJECTS,
+    Comparison,
+    MeanAP,
+    evaluate_boxes,
+    interval,
+    match,
+    paired_bootstrap,
+    precision_recall,
+)
 from course_utils.store import Store
 
 FORMAT = "row 1"
@@ -34,9 +45,9 @@ class Row:
     Attributes
     ----------
     info : dict
-        JSON: ``system``, ``config``, ``trained_on``, ``data`` (name, split, digest), ``classes``, ``seconds`` of each
-        stage per image, ``hardware``, ``versions``, ``key``, ``date``, ``command``, and ``learned_from_too``, how
-        many of these images the detector was trained on as well.
+        JSON: ``system``, ``config``, ``trained_on``, ``data`` (name, split, digest), ``classes``,
+        ``stage_seconds`` (mean per image), ``hardware``, ``versions``, ``key``, ``date``, ``command``, and
+        ``learned_from_too``, how many of these images the detector was trained on as well.
     detections, targets : list of dict
         One per image; labels are those of ``info["classes"]``.
     seconds : Tensor
@@ -60,7 +71,7 @@ class Row:
     @property
     def seconds_per_image(self) -> float:
         """Median over the images."""
-        return float(self.seconds.median())
+        return float(np.median(self.seconds))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -72,11 +83,10 @@ class Row:
         """mAP (AP50, classes with at least 30 objects) as something to resample."""
         return MeanAP(self.detections, self.targets)
 
-    def interval(self, n: int = 1000, seed: int = 0) -> tuple[float, float]:
+    @cached_property
+    def interval(self) -> tuple[float, float]:
         """95 % interval of mAP under resampling of the images."""
-        zero = np.zeros(len(self.targets))
-        against_nothing = paired_bootstrap(self.mean_ap, zero, n=n, seed=seed)
-        return against_nothing.low, against_nothing.high
+        return interval(self.mean_ap)
 
     def save(self, path: str | Path) -> None:
         """Write the row to one file (safetensors with the JSON in its header)."""
@@ -95,11 +105,11 @@ class Row:
         lines = [f"{self.name} on {data['name']}/{data['split']}: {len(self.targets)} images"]
         lines += [f"{'class':14s} {'objects':>7s}  AP50"]
         lines += [f"{c:14s} {found['n'][c]:7d}  {_figure(found['AP50'][c])}" for c in self.classes]
-        low, high = self.interval()
-        over = f"mean of {len(found['mAP_classes'])} classes with 30 objects or more"
+        low, high = self.interval
+        over = f"mean of {len(found['mAP_classes'])} classes with {MIN_OBJECTS} objects or more"
         coco = ", ".join(f"{key} {_figure(found['COCO'][key])}" for key in ("AP", "AP50", "AP75"))
         lines += [f"mAP {_figure(found['mAP'])}   95 % interval {_figure(low)} to {_figure(high)}; {over}"]
-        lines += [f"COCO's: {coco}", f"{self.seconds_per_image:.2g} s per image"]
+        lines += [f"by COCO's rules, over all classes that occur: {coco}", f"{self.seconds_per_image:.2g} s per image"]
         if seen := self.info["learned_from_too"]:
             lines += [f"Beware: the detector was trained on {seen} of these images."]
         return "\n".join(lines)
@@ -110,9 +120,11 @@ class Row:
         for label, name in enumerate(self.classes, 1):
             matches = match(self.detections, self.targets, label)
             if matches.n_objects:
-                curves.plot(*precision_recall(matches.kind, matches.n_objects), label=name)
+                line = "-" if label <= 10 else "--"  # the style has ten colours
+                curves.plot(*precision_recall(matches.kind, matches.n_objects), line, label=name)
         curves.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-        curves.legend(ncols=2, fontsize="small")
+        if curves.lines:
+            curves.legend(ncols=2, fontsize="small")
         ap, n = self.metrics["AP50"], self.metrics["n"]
         bars.barh([f"{c} ({n[c]})" for c in self.classes], [ap[c] for c in self.classes])
         bars.invert_yaxis()
@@ -127,8 +139,8 @@ def _figure(value: float) -> str:
 
 def flat(images: Sequence[dict[str, Tensor]], keys: Iterable[str], prefix: str) -> dict[str, Tensor]:
     """Per-image tensors one after the other, and how many each image has."""
-    flat = {f"{prefix}{key}": torch.cat([image[key] for image in images]) for key in keys}
-    return flat | {f"{prefix}counts": torch.tensor([len(image["boxes"]) for image in images])}
+    columns = {f"{prefix}{key}": torch.cat([image[key] for image in images]) for key in keys}
+    return columns | {f"{prefix}counts": torch.tensor([len(image["boxes"]) for image in images])}
 
 
 def per_image(tensors: dict[str, Tensor], prefix: str) -> list[dict[str, Tensor]]:
@@ -141,9 +153,15 @@ def per_image(tensors: dict[str, Tensor], prefix: str) -> list[dict[str, Tensor]
 
 def pack(row: Row) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON that hold a row in a file."""
-    kept = [*TARGET, *(key for key in OPTIONAL if row.targets and key in row.targets[0])]
-    tensors = flat(row.detections, DETECTION, "found.") | flat(row.targets, kept, "target.")
+    given = [key for key in OPTIONAL if any(key in target for target in row.targets)]
+    targets = [{key: _usual(key, target["boxes"]) for key in given} | target for target in row.targets]
+    tensors = flat(row.detections, DETECTION, "found.") | flat(targets, (*TARGET, *given), "target.")
     return tensors | {"seconds": row.seconds}, row.info
+
+
+def _usual(key: str, boxes: Tensor) -> Tensor:
+    """What the ruler takes where an image's target does not say."""
+    return box_area(boxes) if key == "area" else torch.zeros(len(boxes), dtype=torch.bool)
 
 
 def unpack(tensors: dict[str, Tensor], info: dict[str, Any]) -> Row:
@@ -159,6 +177,13 @@ def rows(store: Store | None = None, **wanted: Any) -> list[Row]:
     found = []
     for entry in (store or Store()).entries("rows"):
         info = entry.info
+        if info.get("format") != FORMAT:
+            print(
+                f"{entry.path} is of another version of the course and left out; "
+                "`course doctor --clear-store` removes such files with all others.",
+                file=sys.stderr,
+            )
+            continue
         facts = {"system": info["system"], "data": info["data"]["name"], "split": info["data"]["split"]}
         if all(facts[key] == value for key, value in wanted.items()):
             found.append(Row.load(entry.path))
@@ -194,9 +219,9 @@ class ResultTable:
 
     def cells(self) -> list[tuple[str, ...]]:
         """The table's lines, the first of them its head."""
-        lines = [("system", "data", "images", "classes", "mAP", "95 % interval", "AP", "AP75", "s/image")]
+        lines = [("system", "data", "images", "classes", "mAP", "95 % interval", "COCO AP", "COCO AP75", "s/image")]
         for row in self.rows:
-            found, (low, high) = row.metrics, row.interval()
+            found, (low, high) = row.metrics, row.interval
             lines.append(
                 (
                     row.name, f"{row.info['data']['name']}/{row.info['data']['split']}", str(len(row.targets)),
@@ -221,10 +246,15 @@ class ResultTable:
         """mAP of each row as a dot with its interval; hand it to `show_figure`."""
         fig, ax = plt.subplots(figsize=(7, 0.8 + 0.4 * len(self.rows)), layout="constrained")
         for place, row in enumerate(self.rows):
-            low, high = row.interval()
+            low, high = row.interval
             ax.plot([low, high], [place, place], linewidth=2)
             ax.plot(row.metrics["mAP"], place, "o", color=ax.lines[-1].get_color())
-        ax.set_yticks(range(len(self.rows)), [row.name for row in self.rows])
+        places = {(row.info["data"]["name"], row.info["data"]["split"]) for row in self.rows}
+        names = [
+            row.name if len(places) == 1 else f"{row.name} on {row.info['data']['name']}/{row.info['data']['split']}"
+            for row in self.rows
+        ]
+        ax.set_yticks(range(len(self.rows)), names)
         ax.invert_yaxis()
         ax.set(xlabel="mAP (AP50), with its 95 % interval over images", xlim=(0, 1))
         return fig

@@ -187,8 +187,18 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The lock is the operating system's and belongs to an open file: it ends with the process that holds it,
         # however that dies. The lock file stays, empty: who deletes it would let two processes lock two files.
-        with FileLock(path, timeout=timeout):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=1 if timeout < 0 else timeout)
+        except Timeout:
+            if timeout >= 0:
+                raise
+            print(f"another process is making {kind}/{key[:8]}; waiting for it", file=sys.stderr, flush=True)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def _claim(self) -> None:
         """Mark the folder as a store."""

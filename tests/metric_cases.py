@@ -25,7 +25,7 @@ def truth(boxes=(), labels=None, **flags):
     return make_target(boxes, [1] * len(boxes) if labels is None else labels, **flags)
 
 
-def random_set(seed, n_images=8, n_classes=3, most=6, size=200, crowds=False, single=False):
+def random_set(seed, n_images=8, n_classes=3, most=6, size=200, crowds=False, single=False, difficult=0.2):
     """Detections near objects and elsewhere: ties in score, copies, empty images, difficult objects, all sizes."""
     rng = np.random.default_rng(seed)
     detections, targets = [], []
@@ -35,7 +35,7 @@ def random_set(seed, n_images=8, n_classes=3, most=6, size=200, crowds=False, si
         extent = np.maximum(1, size * rng.choice([0.1, 0.3, 0.6], (n, 1)) * rng.uniform(0.5, 1.5, (n, 2)))
         boxes = np.concatenate([corner, corner + np.round(extent)], axis=1)
         labels = np.full(n, rng.integers(1, n_classes + 1)) if single else rng.integers(1, n_classes + 1, n)
-        target = truth(boxes, labels, difficult=rng.random(n) < 0.2)
+        target = truth(boxes, labels, difficult=rng.random(n) < difficult)
         if crowds:
             target["iscrowd"] = torch.tensor(rng.random(n) < 0.2)
         targets.append(target)

@@ -73,9 +73,16 @@ def test_fit_and_holdout_are_taken_before_the_list_that_holds_both(tmp_path, cap
     [
         (["evaluate", "mean_box", "--data", "no_such_data"], "no data set 'no_such_data'"),
         (["evaluate", "mean_box", "--data", "FOLDER", "--split", "dev"], "dev"),
-        (["train", "mean_box", "--data", "ODD"], "has the parts odd; say which"),
+        (
+            ["train", "mean_box", "--data", "ODD"],
+            "has the parts odd and none of fit, train, trainval; choose one with --split",
+        ),
         (["detect", "mean_box", "no_photo.jpg"], "no_photo.jpg cannot be read"),
         (["evaluate", "mean_box", "--data", "FOLDER", "--parameters", "nothing"], "nothing"),
+        (["evaluate", "mean_box", "--data", "FOLDER", "--parameters", "p", "--seed", "1"], "leave out --seed"),
+        (["evaluate", "mean_box", "--data", "FOLDER", "--parameters", "p", "--train-split", "x"], "--train-split"),
+        (["detect", "mean_box", "no_photo.jpg", "--data", "FOLDER", "--parameters", "p"], "leave out --data"),
+        (["detect", "mean_box", "no_photo.jpg", "--out", "found.xyz"], "found.xyz: wanted a file that ends in"),
     ],
 )
 def test_wrong_input_is_one_clear_error(argv, message, folder, tmp_path, capsys):
@@ -84,6 +91,19 @@ def test_wrong_input_is_one_clear_error(argv, message, folder, tmp_path, capsys)
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("course: ") and message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--seed", "x"], ["--top", "-1"]])
+def test_numbers_are_checked(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["detect", "mean_box", "photo.jpg", *words])
+    assert stop.value.code == 2 and "wanted a whole number from 0" in capsys.readouterr().err
+
+
+def test_a_very_long_photograph_is_drawn_small(folder, tmp_path, capsys):
+    Image.fromarray(np.zeros((4000, 1, 3), np.uint8)).save(tmp_path / "line.png")
+    run(capsys, "detect", "mean_box", str(tmp_path / "line.png"), "--data", folder, "--out", str(tmp_path / "o.png"))
+    assert max(Image.open(tmp_path / "o.png").size) < 2000
 
 
 def test_parameters_of_another_system_are_refused(folder, tmp_path, capsys):

@@ -28,7 +28,7 @@ def test_results_that_ship_are_whole_and_of_known_origin(name):
         assert one["command"] == f"course experiment {name}" and len(one["key"]) == 64
         low, high = one["interval"]
         assert 0 <= low <= one["metrics"]["mAP"] <= high <= 1
-        assert one["learned_from_too"] == 0 and "ids" not in one["trained_on"]
+        assert one["learned_from_too"] == 0 and "images" not in one["trained_on"]
     assert len({one["key"] for one in shipped}) == len(shipped)
 
 

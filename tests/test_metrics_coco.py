@@ -13,19 +13,27 @@ from metric_cases import found, random_set, seeds, truth
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from course_utils.metrics import coco_metrics
+from course_utils.metrics import HIT, IGNORED, coco_metrics, gather, match_coco, match_voc
 
 
 def pycoco(detections, targets, n_classes):
-    """COCOeval's twelve numbers and its precision and recall; difficult objects get an area out of every range."""
+    """COCOeval's twelve numbers.
+
+    It ignores objects for their area or as crowds only, and what is ignored for its area it lets be found once. So a
+    difficult object becomes as many copies, with an area out of every range, as the image has detections.
+    """
     annotations = []
     for i, target in enumerate(targets):
         crowd = target.get("iscrowd", torch.zeros(len(target["labels"]))).tolist()
         every = zip(target["boxes"].tolist(), target["labels"].tolist(), target["difficult"].tolist(), crowd)
         for (x1, y1, x2, y2), label, difficult, many in every:
             box = {"id": len(annotations) + 1, "image_id": i + 1, "category_id": label, "iscrowd": int(many)}
-            area = 1e12 if difficult and not many else (x2 - x1) * (y2 - y1)
-            annotations.append(box | {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": area})
+            box |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            if difficult and not many:
+                copies = len(detections[i]["boxes"])
+                annotations += [box | {"id": box["id"] + k, "area": 1e12} for k in range(copies)]
+            else:
+                annotations.append(box)
     results = [
         {"image_id": i + 1, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
         for i, one in enumerate(detections)
@@ -47,9 +55,9 @@ def pycoco(detections, targets, n_classes):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.booleans(), st.sampled_from([60, 200, 500]))
-def test_equals_pycocotools(seed, crowds, size):
-    detections, targets = random_set(seed, crowds=crowds, size=size, n_images=12)
+@given(seeds, st.booleans(), st.sampled_from([60, 200, 500]), st.sampled_from([0, 0.2]))
+def test_equals_pycocotools(seed, crowds, size, difficult):
+    detections, targets = random_set(seed, crowds=crowds, size=size, n_images=12, difficult=difficult)
     if not sum(len(one["boxes"]) for one in detections):
         return  # pycocotools cannot load an empty list
     got = coco_metrics(detections, targets, 3)
@@ -77,3 +85,34 @@ def test_areas_can_be_stated():
     target = truth([[0, 0, 100, 100]]) | {"area": torch.tensor([500.0])}  # a thin thing in a large box
     got = coco_metrics([found([[0, 0, 100, 100]])], [target], 1)
     assert got["AP_small"] == pytest.approx(1) and math.isnan(got["AP_large"])
+
+
+def test_a_difficult_object_swallows_many_detections():
+    target = truth([[0, 0, 10, 10], [50, 50, 60, 60]], difficult=[True, False])
+    detections = [found([[0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]])]
+    data = gather(detections, [target])
+    assert match_coco(data, 1, [0.5]).kind[0, 0].tolist() == [IGNORED, IGNORED, HIT]
+    assert match_voc(data, 1).kind.tolist() == [IGNORED, IGNORED, HIT]
+    assert coco_metrics(detections, [target], 1)["AP50"] == pytest.approx(1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds)
+def test_another_detection_of_a_difficult_object_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    detections, targets = random_set(seed, difficult=0.5)
+    scores = iter(rng.permutation(np.arange(1, 1000)))  # all different: the score tells which detection it is
+    detections = [one | {"scores": torch.tensor([float(next(scores)) for _ in one["scores"]])} for one in detections]
+    data = gather(detections, targets)
+    ignored = set()
+    for label in (1, 2, 3):
+        got = match_coco(data, label, [0.5])
+        ignored |= set(got.score[got.kind[0, 0] == IGNORED].tolist())  # of all areas: only difficult objects do that
+    more = []
+    for one in detections:
+        again = [k for k, score in enumerate(one["scores"].tolist()) if score in ignored for _ in range(2)]
+        copies = {key: value[again] for key, value in one.items()}
+        copies["scores"] = copies["scores"] * torch.tensor(rng.random(len(again)), dtype=torch.float32)  # lower
+        more.append({key: torch.cat([value, copies[key]]) for key, value in one.items()})
+    assert sum(len(one["scores"]) for one in more) == len(data.scores) + 2 * len(ignored)
+    np.testing.assert_equal(coco_metrics(more, targets, 3)["AP50"], coco_metrics(detections, targets, 3)["AP50"])

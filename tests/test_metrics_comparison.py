@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from metric_cases import found, random_set, seeds, truth
 
 from course_utils.errors import DataError
-from course_utils.metrics import MeanAP, evaluate_boxes, match, paired_bootstrap
+from course_utils.metrics import MeanAP, evaluate_boxes, interval, match, paired_bootstrap
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,6 +80,25 @@ def test_better_detector_is_seen():
     assert got.second == pytest.approx(full["mAP"])  # the same classes and the same number
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.sampled_from([0.5, 0.95]))
+def test_interval_is_that_of_the_difference_to_zero(seed, level):
+    detections, targets = random_set(seed, crowds=True)
+    mean_ap = MeanAP(detections, targets, [1, 2, 3])
+    against = paired_bootstrap(mean_ap, np.zeros(len(targets)), 50, seed, level)
+    np.testing.assert_array_equal(interval(mean_ap, 50, seed, level), (against.low, against.high))
+
+
+def test_interval_knows_certainty_and_doubt():
+    _, targets = random_set(4, n_images=60)
+    perfect = [found(t["boxes"], t["labels"], np.full(len(t["labels"]), 0.5)) for t in targets]
+    assert interval(MeanAP(perfect, targets), 100) == (1, 1)
+    half = MeanAP([one if i % 2 else found() for i, one in enumerate(perfect)], targets)
+    (low, high), (least, most) = interval(half, level=0.5), interval(half)
+    assert 0 < least < low < half(np.ones(60, int)) < high < most < 1
+    assert np.isnan(interval(MeanAP([found()], [truth()], [1]), 5)).all()
+
+
 def test_images_without_value_are_left_out():
     got = paired_bootstrap(np.array([1.0, np.nan, 0.0]), np.array([0.0, np.nan, 0.0]), n=100)
     assert got.first == 0.5 and got.second == 0
@@ -97,6 +117,11 @@ def test_refuses():
         with pytest.raises(DataError):
             paired_bootstrap(np.zeros(3), np.zeros(3), **wrong)
     one = MeanAP([found()], [truth([[0, 0, 1, 1]])], [1])
+    for wrong in ({"n": 0}, {"level": 0.0}):
+        with pytest.raises(DataError, match="level between 0 and 1"):
+            interval(one, **wrong)
+    with pytest.raises(DataError, match="at least 1 image"):
+        interval(MeanAP([], [], [1]))
     for other in (MeanAP([found()], [truth([[0, 0, 1, 1]])], [2]), MeanAP([found()], [truth()], [1])):
         with pytest.raises(DataError, match="same targets"):
             paired_bootstrap(one, other)

@@ -101,6 +101,7 @@ def test_rescoring_that_keeps_the_order_changes_nothing(seed):
         ([0.5], [np.nan], "all-point"),
         ([[0.5]], [[1.0]], "all-point"),
         ([0.5], [1.0], "12-point"),
+        ([np.nan], [1.0], "12-point"),
     ],
 )
 def test_refuses(recall, precision, method):

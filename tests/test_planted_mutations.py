@@ -234,21 +234,21 @@ TABLE = [
         "each detector gets images of its own",
         "metrics/comparison.py",
         "one(weights) - other(weights)",
-        "one(weights) - other(rng.permutation(weights))",
+        "one(weights) - other(weights[::-1])",
         "test_metrics_comparison.py::test_resamples_are_the_same_images_for_both",
     ),
     Mutation(
         "images are drawn without replacement",
         "metrics/comparison.py",
-        "rng.integers(len(one), size=len(one))",
-        "rng.permutation(len(one))",
+        "rng.integers(n_images, size=n_images)",
+        "rng.permutation(n_images)",
         "test_metrics_comparison.py::test_draws_with_replacement",
     ),
     Mutation(
         "half as many images are drawn",
         "metrics/comparison.py",
-        "size=len(one))",
-        "size=len(one) // 2)",
+        "size=n_images)",
+        "size=n_images // 2)",
         "test_metrics_comparison.py::test_spread_is_that_of_the_mean",
     ),
     Mutation(
@@ -257,6 +257,13 @@ TABLE = [
         "[(1 - level) / 2, (1 + level) / 2]",
         "[1 - level, level]",
         "test_metrics_comparison.py::test_spread_is_that_of_the_mean",
+    ),
+    Mutation(
+        "the interval of one detector starts elsewhere",
+        "metrics/comparison.py",
+        "_resample(mean_ap, len(mean_ap), n, seed, level)",
+        "_resample(mean_ap, len(mean_ap), n, seed + 1, level)",
+        "test_metrics_comparison.py::test_interval_is_that_of_the_difference_to_zero",
     ),
     Mutation(
         "objects are not drawn with their images",
@@ -295,11 +302,35 @@ TABLE = [
         "test_metrics_coco.py::test_equals_pycocotools",
     ),
     Mutation(
-        "a crowd holds one detection",
+        "a crowd or a difficult object holds one detection",
         "metrics/coco.py",
-        "not taken[g] or crowd[begin + g]",
+        "not taken[g] or endless[begin + g]",
         "not taken[g]",
-        "test_metrics_coco.py::test_a_crowd_swallows_many_detections",
+        "test_metrics_coco.py::test_a_crowd_swallows_many_detections "
+        "test_metrics_coco.py::test_a_difficult_object_swallows_many_detections",
+    ),
+    Mutation(
+        "a second detection of a difficult object is a false alarm",
+        "metrics/coco.py",
+        "        data.ignored[things],\n",
+        "        data.crowd[things],\n",
+        "test_metrics_coco.py::test_a_difficult_object_swallows_many_detections "
+        "test_metrics_coco.py::test_another_detection_of_a_difficult_object_changes_nothing "
+        "test_metrics_coco.py::test_equals_pycocotools",
+    ),
+    Mutation(
+        "overlap with a difficult object is that with a crowd",
+        "metrics/coco.py",
+        "        data.crowd[things],\n",
+        "        data.ignored[things],\n",
+        "test_metrics_coco.py::test_equals_pycocotools",
+    ),
+    Mutation(
+        "an object of a size out of range holds many detections",
+        "metrics/coco.py",
+        "not taken[g] or endless[begin + g]",
+        "not taken[g] or neutral[a, begin + g]",
+        "test_metrics_coco.py::test_equals_pycocotools",
     ),
     Mutation(
         "overlap with a crowd is IoU",

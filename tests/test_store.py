@@ -484,3 +484,20 @@ def test_what_the_store_writes_is_for_all_to_read(store):
     if os.name == "posix":
         assert {oct(path.stat().st_mode & 0o777) for path in visible(store)} == {"0o644"}
     assert json.loads(json.dumps(store.read("features", "abc")[1])) == {"k": 1.0}
+
+
+def test_who_waits_for_another_process_is_told(tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    store.write("rows", "k", {}, {"made by": "the first"})
+    store.clear()
+    path = tmp_path / "store" / "locks" / "rows" / "k.lock"
+    code = (
+        "import sys, time\nfrom filelock import FileLock\nlock = FileLock(sys.argv[1])\nlock.acquire()\n"
+        "print('held', flush=True)\ntime.sleep(2)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    _, info = store.keep("rows", "k", lambda: ({}, {"made by": "the second"}))
+    assert info == {"made by": "the second"}
+    assert "another process is making rows/k; waiting for it" in capsys.readouterr().err
+    holder.wait()

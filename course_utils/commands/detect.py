@@ -4,9 +4,11 @@ import argparse
 import time
 from pathlib import Path
 
-from course_utils.commands.systems import add_json, add_origin, add_system, data_of, print_json, ready_detector
+from course_utils.commands.systems import add_json, add_origin, add_system, data_of, natural, print_json, ready_detector
+from course_utils.errors import CourseError
 
 HELP = "Detect objects in a photograph and draw them."
+KINDS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 EXAMPLE = "course detect mean_box photo.jpg --out found.png --json"
 
 
@@ -14,8 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``course detect`` takes."""
     add_system(parser)
     parser.add_argument("photo", metavar="PHOTO", help="an image file")
-    parser.add_argument("--out", metavar="FILE", help="where to write the picture with its boxes (.png, .jpg, .pdf)")
-    parser.add_argument("--top", type=int, default=10, help="how many of the best detections (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where to write the picture with its boxes (.png, .jpg, .pdf, .svg)"
+    )
+    parser.add_argument(
+        "--top", type=natural, default=10, metavar="N", help="how many of the best detections (default: %(default)s)"
+    )
     parser.add_argument("--data", help="data set to learn from (default: the system's own, mostly toyvoc)")
     add_origin(parser)
     add_json(parser)
@@ -26,6 +32,10 @@ def main(args: argparse.Namespace) -> int:
     from course_utils.images import read_image
 
     data = data_of(args)
+    if args.parameters and args.data:
+        raise CourseError("--parameters brings what was learned; leave out --data.")
+    if args.out and Path(args.out).suffix.lower() not in KINDS:
+        raise CourseError(f"--out {args.out}: wanted a file that ends in {', '.join(KINDS)}.")
     image = read_image(args.photo)
     detector = ready_detector(args, data)
     start = time.perf_counter()
@@ -59,7 +69,8 @@ def draw(image, boxes, names, scores, out: Path) -> None:
 
     use_course_style()
     height, width = image.shape[:2]
-    fig, ax = plt.subplots(figsize=(8, 8 * height / width), layout="tight")
+    longer = max(height, width)
+    fig, ax = plt.subplots(figsize=(max(8 * width / longer, 1), max(8 * height / longer, 1)), layout="tight")
     show(image, ax)
     draw_boxes(ax, boxes, names, scores, kind="candidate")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from course_utils.commands.systems import (
     ready_detector,
 )
 
-NOTED = ("trained_on", "learned_from_too", "config", "seconds", "hardware", "versions", "key", "date")
+NOTED = ("trained_on", "learned_from_too", "config", "stage_seconds", "hardware", "versions", "key", "date")
 HELP = "Measure a system: AP50 per class, mAP, seconds per image."
 EXAMPLE = "course evaluate mean_box --data toyvoc --split test --json"
 
@@ -33,12 +33,12 @@ def main(args: argparse.Namespace) -> int:
     from course_utils.evaluation import evaluate
 
     data = data_of(args)
-    dataset = open_part(data, args.split, TEST_SPLITS)  # first: a wrong name must not cost a training
+    dataset = open_part(data, args.split, TEST_SPLITS, "--split")  # first: a wrong name must not cost a training
     row = evaluate(ready_detector(args, data), dataset, command=command_line())
     if not args.json:
         print(row)
         return 0
-    low, high = row.interval()
+    low, high = row.interval
     print_json(
         system=row.info["system"], data=data, split=dataset.split, n_images=len(dataset), classes=row.classes,
         seconds_per_image=row.seconds_per_image,

@@ -22,7 +22,7 @@ def add_system(parser: argparse.ArgumentParser) -> None:
     """The system's name and the seed."""
     known = "; ".join(f"{name} ({system.about})" for name, system in SYSTEMS.items())
     parser.add_argument("system", metavar="SYSTEM", help=f"name of the detector: {known}")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, metavar="N", help="seed of all randomness (default: 0)")
 
 
 def add_origin(parser: argparse.ArgumentParser) -> None:
@@ -39,15 +39,27 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def open_part(data: str, split: str | None, usual: tuple[str, ...]) -> "Dataset":
-    """The part of ``data`` called ``split``; if nothing is said, the first of the ``usual`` ones that it has."""
+def natural(text: str) -> int:
+    """A whole number from 0, for argparse."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def open_part(data: str, split: str | None, usual: tuple[str, ...], option: str) -> "Dataset":
+    """The part of ``data`` called ``split``; if nothing is said, the first of the ``usual`` ones that it has.
+
+    ``option`` is what chooses it on the command line, for the message.
+    """
     from course_utils.datasets import open_dataset, splits
 
     there = splits(data)
     if split is None and there:
         split = next((name for name in usual if name in there), None)
         if split is None:
-            raise CourseError(f"{data} has the parts {', '.join(there)}; say which (usual are {', '.join(usual)}).")
+            raise CourseError(
+                f"{data} has the parts {', '.join(there)} and none of {', '.join(usual)}; choose one with {option}."
+            )
     return open_dataset(data, split)
 
 
@@ -57,7 +69,12 @@ def ready_detector(args: argparse.Namespace, data: str) -> "Detector":
 
     system = detector_class(args.system)
     if args.parameters is None:
-        return fit_or_recall(system(seed=args.seed), open_part(data, args.train_split, TRAINING_SPLITS))
+        return fit_or_recall(
+            system(seed=args.seed or 0), open_part(data, args.train_split, TRAINING_SPLITS, "--train-split")
+        )
+    ignored = [name for name in ("seed", "train_split") if getattr(args, name) is not None]
+    if ignored:
+        raise CourseError(f"--parameters brings what was learned; leave out --{ignored[0].replace('_', '-')}.")
     detector = load_detector(args.parameters)
     if detector.system != args.system:
         raise CourseError(f"{args.parameters} holds a {detector.system}, not a {args.system}.")

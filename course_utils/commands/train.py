@@ -26,16 +26,16 @@ def main(args: argparse.Namespace) -> int:
     from course_utils.detectors.base import fit_or_recall
 
     data = data_of(args)
-    dataset = open_part(data, args.split, TRAINING_SPLITS)
+    dataset = open_part(data, args.split, TRAINING_SPLITS, "--split")
     start = time.perf_counter()
-    detector = fit_or_recall(detector_class(args.system)(seed=args.seed), dataset)
+    detector = fit_or_recall(detector_class(args.system)(seed=args.seed or 0), dataset)
     seconds = time.perf_counter() - start
     out = Path(args.out) if args.out else build_dir() / f"{args.system}.safetensors"
     detector.save(out)
     if args.json:
         print_json(
             system=args.system, data=data, split=dataset.split, n_images=len(dataset), classes=detector.classes,
-            seconds_per_image=seconds / len(dataset), metrics={}, out=str(out),
+            seconds_per_image=None, metrics={}, seconds=seconds, out=str(out),
         )  # fmt: skip
     else:
         print(f"{args.system}, learned from {dataset.name}/{dataset.split} ({len(dataset)} images): {out}")

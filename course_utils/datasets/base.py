@@ -92,6 +92,7 @@ class Dataset(ABC):
         self.report = Report()
         self.with_masks = True
         self._digest: str | None = None
+        self._image_hashes: tuple[str, ...] = ()
 
     @abstractmethod
     def image(self, i: int) -> np.ndarray:
@@ -110,7 +111,7 @@ class Dataset(ABC):
         return f"{self.ids[i]}.png"
 
     def _content(self, i: int) -> Iterable[bytes]:
-        """Bytes that define image ``i`` and its masks; what the target says is added by `digest`."""
+        """Bytes that define image ``i``, then those of its masks; what the target says is added by `digest`."""
         return [self.image(i).tobytes()]
 
     @property
@@ -121,15 +122,23 @@ class Dataset(ABC):
         the decoded image, where there is no file of its own). Names of folders do not enter.
         """
         if self._digest is None:
-            digest = hashlib.sha256(json.dumps([self.classes, self.ids]).encode())
+            digest, hashes = hashlib.sha256(json.dumps([self.classes, self.ids]).encode()), []
             with self.masks_left_out():
                 for i in range(len(self)):
                     for key, value in sorted(self.target(i).items()):
                         digest.update(f"{key}{tuple(value.shape)}".encode() + value.numpy().tobytes())
-                    for part in self._content(i):
+                    for number, part in enumerate(self._content(i)):
                         digest.update(f"{len(part)}:".encode() + part)
-            self._digest = digest.hexdigest()
+                        if not number:
+                            hashes.append(hashlib.sha256(part).hexdigest()[:16])
+            self._digest, self._image_hashes = digest.hexdigest(), tuple(hashes)
         return self._digest
+
+    @property
+    def image_hashes(self) -> tuple[str, ...]:
+        """One hash per image, of its bytes alone: the same picture is known again under any name."""
+        _ = self.digest  # reads the same bytes
+        return self._image_hashes
 
     @contextmanager
     def masks_left_out(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ class Detector(ABC):
     parameters : dict
         What was learned: names and CPU tensors.
     trained_on : dict
-        ``data`` and ``split`` by name, ``n_images``, ``digest`` and ``ids`` of the training data.
+        ``data`` and ``split`` by name, ``n_images``, ``digest`` and ``images`` (their hashes) of the training data.
     stages : Stages
         Seconds that `detect` spent in each of its stages since ``stages`` was last replaced.
     """
@@ -74,14 +74,18 @@ class Detector(ABC):
         """Learn from a data set; returns the detector itself. Raises `DataError` if it has no images."""
         if not len(dataset):
             raise DataError(f"{dataset!r} has no images to learn from.")
-        self.classes = tuple(dataset.classes)
-        self._fit(dataset)
+        self.classes, self.parameters, self.trained_on = tuple(dataset.classes), {}, {}
+        try:
+            self._fit(dataset)
+        except BaseException:
+            self.classes, self.parameters = (), {}  # half learned is not learned: detect() and save() say so
+            raise
         self.trained_on = {
             "data": dataset.name,
             "split": dataset.split,
             "n_images": len(dataset),
             "digest": dataset.digest,
-            "ids": list(dataset.ids),
+            "images": list(dataset.image_hashes),
         }
         return self
 
@@ -96,7 +100,7 @@ class Detector(ABC):
 
         Parameters
         ----------
-        images : ndarray, or sequence of ndarray
+        images : ndarray, or list or tuple of ndarray
             uint8 ``(H, W, 3)``, RGB.
 
         Returns
@@ -107,8 +111,13 @@ class Detector(ABC):
         """
         if not self.classes:
             raise CourseError(f"this {self.system} has learned nothing yet: call fit(dataset), or load(path).")
-        if not isinstance(images, np.ndarray):
+        if isinstance(images, list | tuple):
             return [self.detect(image) for image in images]
+        if not isinstance(images, np.ndarray):
+            raise DataError(
+                f"detect() wants an image as uint8 array (H, W, 3), or a list of them; got {type(images).__name__}. "
+                "course_utils.images.read_image(path) reads a file."
+            )
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3 or not images.size:
             raise DataError(f"detect() wants images as uint8 arrays (H, W, 3), RGB; got {images.dtype} {images.shape}.")
         found = self._detect(images)
@@ -124,7 +133,7 @@ class Detector(ABC):
 
     @classmethod
     def load(cls, path: str | Path, **how: Any) -> Self:
-        """The detector that `save` wrote; ``how`` may set ``device``.
+        """The detector that `save` wrote; ``how`` sets arguments such as ``device``, where the system has them.
 
         Raises `DataError` for a file that is missing, damaged, or holds another system.
         """
@@ -157,10 +166,15 @@ def read_detector_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, A
     return parameters, info
 
 
+def name_and_digest(dataset: Dataset) -> str:
+    """What a store's key says of a data set: the same pictures under another name are another origin."""
+    return f"{dataset.name}/{dataset.split} {dataset.digest}"
+
+
 def fit_or_recall(detector: Detector, dataset: Dataset, store: Store | None = None) -> Detector:
     """Fit the detector, or take from the store what the same code learned before from the same data and seed."""
     config = {name: value for name, value in detector.config.items() if name != "seed"}
-    key = key_of(code=(type(detector),), config=config, data=dataset.digest, seed=detector.seed)
+    key = key_of(code=(type(detector),), config=config, data=name_and_digest(dataset), seed=detector.seed)
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         detector.fit(dataset)

@@ -64,7 +64,7 @@ def summary(row: Row) -> dict[str, Any]:
         "n_images": len(row.targets),
         "seconds_per_image": row.seconds_per_image,
         "metrics": row.metrics,
-        "interval": list(row.interval()),
+        "interval": list(row.interval),
     }
 
 

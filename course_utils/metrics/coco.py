@@ -8,7 +8,7 @@ from numba import njit
 
 from course_utils.errors import DataError
 from course_utils.metrics.curves import HIT, average_precision, known_mean, precision_recall
-from course_utils.metrics.inputs import Boxes, Gathered, gather
+from course_utils.metrics.inputs import Boxes, Gathered, gather, rank_in_image
 
 AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}  # square pixels
 COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -40,14 +40,15 @@ def match_coco(data: Gathered, label: int, thresholds: Sequence[float] = COCO_TH
     In each image the best 100 detections, highest score first, each take the object with the largest IoU among
     those not yet taken (equally good: the last). Only if there is none with IoU >= threshold, they look at objects
     that are ignored (difficult, crowd, area out of range) and are then ignored themselves; so are detections
-    without an object whose own area is out of range. Lin et al., ECCV 2014; equals pycocotools' ``COCOeval``.
+    without an object whose own area is out of range. Difficult objects and crowds may be taken any number of times.
+    Lin et al., ECCV 2014; without difficult objects, which it does not know, equals pycocotools' ``COCOeval``.
     Raises `DataError` for a label below 1 or a threshold not in (0, 1].
     """
     if label < 1 or not all(0 < threshold <= 1 for threshold in thresholds):
         raise DataError(f"Wanted a label from 1 and thresholds in (0, 1]; got {label} and {thresholds}.")
     found = np.flatnonzero(data.labels == label)
     found = found[np.lexsort((-data.scores[found], data.image[found]))]  # stable: image, then falling score
-    rank = np.arange(len(found)) - np.searchsorted(data.image[found], data.image[found])
+    rank = rank_in_image(data.image[found])
     found, rank = found[rank < 100], rank[rank < 100]
     image = data.image[found]
     things = np.flatnonzero(data.object_labels == label)
@@ -62,6 +63,7 @@ def match_coco(data: Gathered, label: int, thresholds: Sequence[float] = COCO_TH
         np.searchsorted(data.object_image[things], images, side="left"),
         np.searchsorted(data.object_image[things], images, side="right"),
         data.crowd[things],
+        data.ignored[things],
         neutral,
         np.minimum(thresholds, 1 - 1e-10),
         np.array(list(AREAS.values()), dtype=np.float64),
@@ -71,8 +73,12 @@ def match_coco(data: Gathered, label: int, thresholds: Sequence[float] = COCO_TH
 
 
 @njit(cache=True)
-def _match_coco(boxes, first, objects, object_first, object_last, crowd, neutral, thresholds, areas):
-    """The kinds (A, T, N) of boxes (N, 4) sorted by image and score; group k of them is first[k]:first[k + 1]."""
+def _match_coco(boxes, first, objects, object_first, object_last, crowd, endless, neutral, thresholds, areas):
+    """The kinds (A, T, N) of boxes (N, 4) sorted by image and score; group k of them is first[k]:first[k + 1].
+
+    The M objects: ``crowd`` says which overlap as crowds do, ``endless`` which may be taken again and again (both
+    (M,)), ``neutral`` (A, M) which are ignored.
+    """
     kind = np.zeros((len(areas), len(thresholds), len(boxes)), np.int8)
     for group in range(len(first) - 1):
         begin, end = object_first[group], object_last[group]
@@ -95,7 +101,7 @@ def _match_coco(boxes, first, objects, object_first, object_last, crowd, neutral
                     while chosen < 0 and passes < 2:  # first the objects that count, then the ignored ones
                         best = thresholds[t]
                         for g in range(end - begin):
-                            free = not taken[g] or crowd[begin + g]
+                            free = not taken[g] or endless[begin + g]
                             if free and neutral[a, begin + g] == (passes == 1) and iou[d, g] >= best:
                                 chosen, best = g, iou[d, g]
                         passes += 1
@@ -113,7 +119,8 @@ def coco_metrics(detections: Sequence[Boxes], targets: Sequence[Boxes], n_classe
     """COCO's twelve numbers: AP, AP50, AP75, AP_small/_medium/_large, AR1, AR10, AR100, AR_small/_medium/_large.
 
     AP is the mean of 101-point average precision over IoU .5, .55, ..., .95 and all classes that have objects; AR1
-    is the mean recall of the best detection of each image and class, AR10 and AR100 of the best 10 and 100.
+    is the mean recall of the best detection of each image and class, AR10 and AR100 of the best 10 and 100 (ignored
+    detections are among them).
     Where pycocotools says -1 (no object), this says NaN. Errors as in `gather`.
     """
     return coco_metrics_of(gather(detections, targets, n_classes), n_classes)

@@ -1,12 +1,12 @@
-"""Is one detector better than another, or were it the images? Paired bootstrap over images."""
+"""How much of a value, or of the difference between two detectors, is owed to the images? Bootstrap over images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from course_utils.errors import DataError
-from course_utils.metrics.curves import HIT, IGNORED, average_precision, known_mean
+from course_utils.metrics.curves import HIT, IGNORED, MIN_OBJECTS, average_precision, known_mean
 from course_utils.metrics.inputs import Boxes, as_array, gather
 from course_utils.metrics.voc import match_voc
 
@@ -46,7 +46,7 @@ class Comparison:
 
 
 class MeanAP:
-    """Mean all-point AP as a function of how often each image counts: what `paired_bootstrap` resamples.
+    """Mean all-point AP as a function of how often each image counts: what `interval` and `paired_bootstrap` resample.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class MeanAP:
         labels: Sequence[int] | None = None,
         *,
         threshold: float = 0.5,
-        min_objects: int = 30,
+        min_objects: int = MIN_OBJECTS,
     ) -> None:
         data = gather(detections, targets)
         if labels is None:
@@ -99,6 +99,20 @@ class MeanAP:
         return known_mean(ap)
 
 
+def interval(mean_ap: MeanAP, n: int = 1000, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Low and high end of the interval of one detector's mAP: how far other images of the kind could have moved it.
+
+    Draws as many images as there are, with replacement, ``n`` times; the interval holds the middle ``level`` of the
+    mAPs of the draws (NaN if no draw has an object). The same ``seed`` gives the same interval. It says nothing
+    about other trainings of the detector; for two detectors on the same images take `paired_bootstrap`, which sees
+    smaller differences. Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+
+    Raises `DataError` if there is no image, ``n`` is below 1 or ``level`` not between 0 and 1.
+    """
+    _, low, high = _resample(mean_ap, len(mean_ap), n, seed, level)
+    return low, high
+
+
 def paired_bootstrap(
     first: "MeanAP | np.ndarray",
     second: "MeanAP | np.ndarray",
@@ -122,30 +136,42 @@ def paired_bootstrap(
     level : float
         Between 0 and 1.
 
-    Raises `DataError` if the two do not have the same number of images, or the same classes and objects.
+    Raises `DataError` as `interval` does, and if the two do not have the same number of images, or the same classes
+    and objects.
     """
     one, other = (what if isinstance(what, MeanAP) else _MeanOfImages(what) for what in (first, second))
-    if len(one) != len(other) or not len(one):
-        raise DataError(f"One detector saw {len(one)} images, the other {len(other)}; wanted the same, at least 1.")
-    if n < 1 or not 0 < level < 1:
-        raise DataError(f"Wanted n >= 1 and level between 0 and 1; got {n} and {level}.")
+    if len(one) != len(other):
+        raise DataError(f"One detector saw {len(one)} images, the other {len(other)}; wanted the same images.")
     if isinstance(one, MeanAP) and isinstance(other, MeanAP):
         same = one.labels == other.labels and all(
             np.array_equal(a.objects_per_image, b.objects_per_image) for a, b in zip(one.matches, other.matches)
         )
         if not same:
             raise DataError("The two detectors were measured on other classes or objects; wanted the same targets.")
-    rng = np.random.default_rng(seed)
-    differences = np.empty(n)
-    for k in range(n):
-        weights = np.bincount(rng.integers(len(one), size=len(one)), minlength=len(one))
-        differences[k] = one(weights) - other(weights)
-    once = np.ones(len(one), np.int64)
+    differences, low, high = _resample(lambda weights: one(weights) - other(weights), len(one), n, seed, level)
     known = differences[~np.isnan(differences)]
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
     share = known_mean((known > 0) + 0.5 * (known == 0))
+    once = np.ones(len(one), np.int64)
     a, b = one(once), other(once)
-    return Comparison(a, b, a - b, float(low), float(high), share, level, differences)
+    return Comparison(a, b, a - b, low, high, share, level, differences)
+
+
+def _resample(
+    measure: Callable[[np.ndarray], float], n_images: int, n: int, seed: int, level: float
+) -> tuple[np.ndarray, float, float]:
+    """What ``measure`` says of each of ``n`` draws of images ``(n,)``, and the ends of the middle ``level`` of it."""
+    if n_images < 1 or n < 1 or not 0 < level < 1:
+        raise DataError(
+            f"Wanted at least 1 image, n >= 1 and level between 0 and 1; got {n_images} images, n {n}, level {level}."
+        )
+    rng = np.random.default_rng(seed)
+    values = np.empty(n)
+    for k in range(n):
+        weights = np.bincount(rng.integers(n_images, size=n_images), minlength=n_images)
+        values[k] = measure(weights)
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
+    return values, float(low), float(high)
 
 
 class _MeanOfImages:

@@ -99,10 +99,14 @@ def flat_boxes(images: Sequence[Boxes], what: str) -> tuple[np.ndarray, np.ndarr
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     boxes = np.concatenate([np.zeros((0, 4)), *parts]).astype(np.float64)
     image = np.repeat(np.arange(len(parts)), lengths)
-    row = np.arange(len(boxes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     refuse(~np.isfinite(boxes).all(axis=1), image, what, "a box that is not finite")
     refuse((boxes[:, 2:] < boxes[:, :2]).any(axis=1), image, what, "an inverted box; wanted x1 <= x2, y1 <= y2")
-    return boxes, image, row
+    return boxes, image, rank_in_image(image)
+
+
+def rank_in_image(image: np.ndarray) -> np.ndarray:
+    """How many entries of the same image stand before each; ``image`` ``(N,)`` must be in rising order."""
+    return np.arange(len(image)) - np.searchsorted(image, image)
 
 
 def _column(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from course_utils.errors import DataError
-from course_utils.metrics.inputs import Boxes, gather, refuse
+from course_utils.metrics.inputs import Boxes, gather, rank_in_image, refuse
 from course_utils.metrics.overlaps import best_overlap
 
 
@@ -32,8 +32,7 @@ def localization_errors(
     refuse(several, data.object_image[things], "targets", "objects of several classes; wanted one class per image")
 
     order = np.lexsort((-data.scores, data.image))
-    image = data.image[order]
-    found = order[np.arange(len(order)) - np.searchsorted(image, image) < guesses]
+    found = order[rank_in_image(data.image[order]) < guesses]
     found = found[data.labels[found] == label[data.image[found]]]
     iou, _ = best_overlap(data.boxes[found], data.image[found], data.object_boxes[things], data.object_image[things])
     errors = np.where(label > 0, 1.0, np.nan)

@@ -1,11 +1,11 @@
 """Everything that a table of results needs, in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from course_utils.metrics.coco import coco_metrics_of
-from course_utils.metrics.curves import known_mean
-from course_utils.metrics.inputs import Boxes, Gathered, gather
-from course_utils.metrics.voc import Matches, match_voc
+from course_utils.metrics.curves import MIN_OBJECTS, known_mean
+from course_utils.metrics.inputs import Boxes, gather
+from course_utils.metrics.voc import match_voc
 
 
 def evaluate_boxes(
@@ -13,8 +13,7 @@ def evaluate_boxes(
     targets: Sequence[Boxes],
     classes: Sequence[str],
     *,
-    min_objects: int = 30,
-    match: Callable[[Gathered, int, float], Matches] = match_voc,
+    min_objects: int = MIN_OBJECTS,
 ) -> dict:
     """Everything that a table of results needs.
 
@@ -26,18 +25,16 @@ def evaluate_boxes(
         Label k means ``classes[k - 1]``.
     min_objects : int
         mAP is the mean over classes with at least so many objects that are not ignored.
-    match : callable
-        The rule of matching at IoU .5; `match_voc` or one's own.
 
     Returns
     -------
     dict
-        ``AP50`` (class: all-point average precision at IoU .5), ``n`` (class: objects that are not ignored), ``mAP``,
-        ``mAP_classes`` (the classes in it) and ``COCO`` (see `coco_metrics`). NaN where there is nothing to find.
-        Errors as in `gather`.
+        ``AP50`` (class: all-point average precision at IoU .5 by VOC's rule), ``n`` (class: objects that are not
+        ignored), ``mAP``, ``mAP_classes`` (the classes in it) and ``COCO`` (see `coco_metrics`). NaN where there is
+        nothing to find. Errors as in `gather`.
     """
     data = gather(detections, targets, len(classes))
-    matches = {name: match(data, label, 0.5) for label, name in enumerate(classes, 1)}
+    matches = {name: match_voc(data, label) for label, name in enumerate(classes, 1)}
     ap = {name: one.average_precision() for name, one in matches.items()}
     n = {name: one.n_objects for name, one in matches.items()}
     counted = [name for name in classes if n[name] >= max(min_objects, 1)]
