@@ -45,7 +45,7 @@ def write_bundle(path: str | Path, tensors: Mapping[str, "Tensor"], info: dict[s
     if not content.startswith(_START, 8):
         raise RuntimeError("This version of safetensors orders its header in a way that bundle.py does not know.")
     content[_DIGITS] = _digest(content)
-    atomic_write(path, content)
+    atomic_write(path, content, sync=True)
 
 
 def read_bundle(path: str | Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 
-def atomic_write(path: str | Path, content: bytes) -> None:
+def atomic_write(path: str | Path, content: bytes, *, sync: bool = False) -> None:
     """Write a whole file or none: into a temporary file beside it, then renamed. Missing folders are made.
 
-    The temporary file is called ``.<name>.<8 characters>``; it stays only where the process was killed.
+    With ``sync`` the file also survives a power cut the moment after, at the cost of some milliseconds; without, such a
+    cut may leave it empty. The temporary file is called ``.<name>.<8 characters>``; it stays only where the process was killed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,14 +19,15 @@ def atomic_write(path: str | Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may keep the new name and lose what is in the file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may keep the new name and lose what is in the file
         os.chmod(temporary, 0o644)  # mkstemp makes private files; data are for all
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    if os.name == "posix":  # the name itself stands in the folder; Windows cannot open one
+    if sync and os.name == "posix":  # the name itself stands in the folder; Windows cannot open one
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: IoU, NMS, the area under the curve, ImageNet's five guesses, and a box misread."""
+"""Exercises of notebook 01: IoU, NMS, the area under the curve, and a box misread."""
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ def _check_iou(iou):
         return "That is the share of one box that is covered. Divide by the union of both."
     if not np.isclose(found, 1 / 3):
         return f"For {square} and {half_off} the answer is 50 / 150; yours is {found:.3f}."
+    corner_off = (5, 5, 15, 15)
+    found = iou(square, corner_off)
+    if np.isclose(found, 25 / 225):
+        return "You divided by the box around both; its empty corners belong to neither. Divide by the union."
+    if not np.isclose(found, 1 / 7):
+        return f"For {square} and {corner_off} the answer is 25 / 175; yours is {found:.3f}."
     for apart in ((20, 20, 30, 30), (20, 0, 30, 10), (0, 20, 10, 30)):
         found = iou(square, apart)
         if not np.isclose(found, 0):
@@ -42,6 +48,8 @@ def _check_nms_per_class(nms_per_class):
     found = nms_per_class(boxes, scores, labels, 0.5)
     if found is None:
         return NOTHING
+    if not isinstance(found, torch.Tensor):
+        return f"Return a tensor of row numbers, as nms does, not a {type(found).__name__}."
     found = found.tolist()
     if found == [1, 0]:
         return "A box of class 1 removed a box of class 2. Let each class compete with itself only."
@@ -59,6 +67,8 @@ def _check_nms_per_class(nms_per_class):
             right = batched_nms(boxes, scores, labels, threshold).tolist()
             if nms_per_class(boxes, scores, labels, threshold).tolist() != right:
                 return f"Random boxes of three classes, threshold {threshold}: not what batched_nms keeps."
+    if len(nms_per_class(boxes[:0], scores[:0], labels[:0], 0.5)):
+        return "Without boxes there is nothing to keep, but you return something."
 
 
 def _check_all_point(all_point):
@@ -66,7 +76,10 @@ def _check_all_point(all_point):
     if found is None:
         return NOTHING
     if np.isclose(found, 0):
-        return "You lost the first step: it begins at recall 0, before the first detection."
+        return (
+            "You lost the first step: it begins at recall 0, before the first detection. (And the area is one of "
+            "steps: neither trapezoids nor recall[-1], which is the last entry, belong in it.)"
+        )
     if not np.isclose(found, 0.5):
         return f"Half the objects are found, each rightly, and the list ends: the area is 0.5, not {found:.3f}."
     hits = np.array([1, 0, 1, 0, 0, 1, 0])
@@ -80,32 +93,8 @@ def _check_all_point(all_point):
         return "Each recall counts with the best precision at this recall or a higher one; you took the raw one."
     if not np.isclose(found, 2 / 3):
         return f"For recall 0, 1/2, 1 and precision 0, 1/2, 2/3 the area is 2/3; yours is {found:.3f}."
-
-
-def _check_localized(localized):
-    cat, dog, goose = 1, 2, 3
-    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 90.0, 90.0]])
-    there, second, far = (
-        torch.tensor([1.0, 0, 10, 10]),
-        torch.tensor([50.0, 50, 90, 85]),
-        torch.tensor([20.0, 0, 30, 9]),
-    )
-    cases = (
-        ([(cat, there)], True, "One guess, right class, IoU .9: that is right."),
-        ([(dog, far), (cat, far), (cat, there)], True, "The third guess is right, and five are allowed."),
-        ([(cat, second)], True, "The picture may hold several cats; the box of any of them will do."),
-        ([(cat, far), (dog, there)], False, "One and the same guess must have the class and the box."),
-        ([(dog, there), (goose, there)], False, "The box is right, the class never is."),
-        ([(cat, far)], False, "The class is right, but the box is elsewhere."),
-        ([(dog, far)] * 5 + [(cat, there)], False, "Only the sixth guess is right, and five are allowed."),
-        ([(cat, torch.tensor([0.0, 0, 10, 5]))], True, "IoU exactly .5 is enough."),
-    )
-    for guesses, right, why in cases:
-        found = localized(guesses, cat, truth)
-        if found is None:
-            return NOTHING
-        if bool(found) != right:
-            return why
+    if all_point(np.array([]), np.array([])) != 0:
+        return "Without any detection the area is 0."
 
 
 def _check_overlaps(overlaps):
@@ -124,12 +113,19 @@ def _check_overlaps(overlaps):
     right = box_iou(torch.tensor([[30.0, 30.0, 70.0, 50.0], [20.0, 20.0, 40.0, 40.0]]), truth)[:, 0]
     if not torch.allclose(overlaps(rows, truth).reshape(-1), right):
         return "A perfect box gets 1, but two others come out wrong."
+    rows, odd = torch.tensor([[15.5, 20.5, 7.0, 9.0]]), torch.tensor([[12.0, 16.0, 19.0, 25.0]])
+    if not torch.allclose(overlaps(rows, odd), torch.ones(1)):
+        return (
+            "A perfect box of 7 x 9 does not get 1: half of an odd size is no whole number, so divide with /, not //."
+        )
+    if len(overlaps(rows[:0], odd)):
+        return "A file without boxes has no overlaps, but you return some."
 
 
 EXERCISES = (
     Exercise(
         "01.iou",
-        "IoU of two boxes a and b, each x1, y1, x2, y2 on continuous edges.",
+        "IoU of two boxes a and b, each x1, y1, x2, y2 on continuous edges; both have an area.",
         stub="""
              def iou(a, b):
                  raise NotImplementedError
@@ -161,6 +157,12 @@ EXERCISES = (
                 " * max(0, min(a[3], b[3]) - max(a[1], b[1]) + 1)\n"
                 "    return s / ((a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1) - s)",
                 "without plus one",
+            ),
+            Mistake(
+                "def iou(a, b):\n    s = max(0, min(a[2], b[2]) - max(a[0], b[0]))"
+                " * max(0, min(a[3], b[3]) - max(a[1], b[1]))\n"
+                "    return s / ((max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1])))",
+                "the box around both",
             ),
         ),
     ),
@@ -198,19 +200,25 @@ EXERCISES = (
                 "def overlaps(rows, truth):\n    return box_iou(rows, truth).max(1).values",
                 "which format",
             ),
+            Mistake(
+                "def overlaps(rows, truth):\n    x, y, w, h = rows.unbind(1)\n"
+                "    boxes = torch.stack((x - w // 2, y - h // 2, x + w // 2, y + h // 2), 1)\n"
+                "    return box_iou(boxes, truth).max(1).values",
+                "half of an odd size",
+            ),
         ),
     ),
     Exercise(
         "01.nms_per_class",
-        "NMS within each class: the rows kept, highest score first. Use nms(boxes, scores, threshold), which "
-        "knows no classes.",
+        "NMS within each class: a tensor of the rows kept, highest score first; empty if there are no boxes. Use "
+        "nms(boxes, scores, threshold), which knows no classes.",
         stub="""
              def nms_per_class(boxes, scores, labels, threshold):
                  raise NotImplementedError
              """,
         solution="""
              def nms_per_class(boxes, scores, labels, threshold):
-                 kept = []
+                 kept = [labels[:0]]  # no rows: right even without boxes
                  for label in labels.unique():
                      rows = (labels == label).nonzero()[:, 0]
                      kept.append(rows[nms(boxes[rows], scores[rows], threshold)])
@@ -236,6 +244,13 @@ EXERCISES = (
                 "        kept.append(rows[nms(boxes[rows], scores[rows], threshold)])\n"
                 "    return torch.cat(kept)",
                 "the highest score comes first",
+            ),
+            Mistake(
+                "def nms_per_class(boxes, scores, labels, threshold):\n    kept = []\n    for k in labels.unique():\n"
+                "        rows = (labels == k).nonzero()[:, 0]\n"
+                "        kept += rows[nms(boxes[rows], scores[rows], threshold)].tolist()\n"
+                "    return sorted(kept, key=lambda row: -scores[row])",
+                "Return a tensor",
             ),
         ),
     ),
@@ -270,40 +285,11 @@ EXERCISES = (
                 "    return (np.diff(recall) * best[:-1]).sum()",
                 "lost the first step",
             ),
-        ),
-    ),
-    Exercise(
-        "01.localized",
-        "Is a picture right in ImageNet's localization task? guesses: pairs (label, box (4,)), the most confident "
-        "first; label: the picture's class; boxes (M, 4): all its objects. Return True or False.",
-        stub="""
-             def localized(guesses, label, boxes):
-                 raise NotImplementedError
-             """,
-        solution="""
-             def localized(guesses, label, boxes):
-                 for guess, box in guesses[:5]:
-                     if guess == label and box_iou(box[None], boxes).max() >= 0.5:
-                         return True
-                 return False
-             """,
-        check=_check_localized,
-        setup="from torchvision.ops import box_iou",
-        mistakes=(
             Mistake(
-                "def localized(guesses, label, boxes):\n    guess, box = guesses[0]\n"
-                "    return guess == label and box_iou(box[None], boxes).max() >= 0.5",
-                "five are allowed",
-            ),
-            Mistake(
-                "def localized(guesses, label, boxes):\n    g = guesses[:5]\n"
-                "    return any(k == label for k, _ in g) and any(box_iou(b[None], boxes).max() >= 0.5 for _, b in g)",
-                "One and the same guess",
-            ),
-            Mistake(
-                "def localized(guesses, label, boxes):\n"
-                "    return any(k == label and box_iou(b[None], boxes).max() >= 0.5 for k, b in guesses)",
-                "Only the sixth",
+                "def all_point(recall, precision):\n"
+                "    best = np.maximum.accumulate(precision[::-1])[::-1]\n"
+                "    return sum((recall[i] - recall[i - 1]) * best[i] for i in range(len(recall)))",
+                "which is the last entry",
             ),
         ),
     ),
