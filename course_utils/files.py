@@ -10,8 +10,9 @@ from typing import Any
 def atomic_write(path: str | Path, content: bytes, *, sync: bool = False) -> None:
     """Write a whole file or none: into a temporary file beside it, then renamed. Missing folders are made.
 
-    With ``sync`` the file also survives a power cut the moment after, at the cost of some milliseconds; without, such a
-    cut may leave it empty. The temporary file is called ``.<name>.<8 characters>``; it stays only where the process was killed.
+    With ``sync`` the file also survives a power cut the moment after, at the cost of some milliseconds; without, such
+    a cut may leave it empty. The temporary file is called ``.<name>.<8 characters>``; it stays only where the process
+    was killed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
