@@ -193,8 +193,8 @@ EXERCISES = (
     ),
     Exercise(
         "02.boxes_of_places",
-        "Windows of 80 px at these rows and columns of a level (arrays (N,)), as boxes (N, 4) on the photograph. "
-        "scale: its (width, height) divided by the level's. One thing is forgotten.",
+        "The boxes, (N, 4) on the photograph, of the windows of 80 px that stand at these rows and columns, (N,) each, "
+        "of a level. scale: width and height of the photograph divided by the level's. One thing is forgotten.",
         stub="""
              def boxes_of_places(rows, columns, scale):
                  sx, sy = scale
