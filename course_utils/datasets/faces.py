@@ -4,7 +4,7 @@ A crop of ``lfw_subset`` shows a face from brow to chin and nothing else. A temp
 margin, and takes for a face what has the inside of a face but lies in the middle of something larger. In these scenes
 each face stands on a patch of another photograph, with a soft edge, and boxes are those of the crops. The crops of
 ``lfw_subset`` that show no face are laid on patches in the same way: without them the round edge itself would be what
-faces have in common, and the strongest "faces" would be clocks.
+faces have in common, and round things would be the strongest "faces".
 """
 
 import numpy as np
@@ -65,7 +65,8 @@ class FaceScenes(Dataset):
         around = (SIDE - size) // 2, SIDE - size - (SIDE - size) // 2
         whole = Image.fromarray(np.pad(np.asarray(crop), around, mode="edge"))
         whole = whole.rotate(rng.uniform(-TURN, TURN) * (variant > 0), Image.BICUBIC)
-        # 1 in the middle, 0 from the corners of the crop on: a visible frame would be learned as a part of faces
+        # 1 in the middle, 0 from an eighth beyond the middles of the crop's sides on, so that its corners are cut off:
+        # a visible frame would be learned as a part of faces
         across = (np.arange(SIDE) + 0.5 - SIDE / 2) / (size / 2)
         weight = np.clip((1.125 - np.hypot(across[:, None], across)) / 0.25, 0, 1)
         grey = weight * np.asarray(whole) + (1 - weight) * np.asarray(patch)

@@ -178,7 +178,8 @@ class HogSvm(Detector):
     ) -> Iterator[tuple[tuple[int, int, int], int, np.ndarray]]:
         """Windows ((level, row, column), label, features) away from the class's objects.
 
-        In turn 0 two of each level at random, later the ones with the highest scores, if these are high.
+        In turn 0 two of each level at random, later the ``hardest`` with the highest scores, if these are high. What
+        overlaps an object is dropped from these; nothing takes its place.
         """
         for number, level in enumerate(self._levels(image, cells.values())):
             for label, (rows, columns) in cells.items():
