@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from course_utils.hog import window_boxes
-from course_utils.notebook.exercises import Exercise, Mistake, quiz
+from course_utils.notebook.exercises import Exercise, Mistake
 
 NOTHING = "It returns None: is the return missing?"
 
@@ -22,6 +22,12 @@ def _check_count_windows(count_windows):
         ((80, 95, 80, 8), 2, "80 x 95: the window starts at column 0 and 8 (16 would reach beyond), so there are 2"),
         ((100, 120, 80, 1), 21 * 41, "100 x 120, stride 1: 21 rows times 41 columns"),
         ((79, 200, 80, 8), 0, "A picture of 79 x 200 holds no window of 80 px: 0"),
+        ((60, 60, 80, 8), 0, "60 x 60 holds no window of 80 px, so 0; beware of the product of two negative numbers"),
+        (
+            (100, 120, 80, 3),
+            7 * 14,
+            "100 x 120, stride 3: 7 rows times 14 columns; round each down before you multiply",
+        ),
     )
     for arguments, right, why in cases:
         found = count_windows(*arguments)
@@ -38,6 +44,10 @@ def _check_cell_histogram(cell_histogram):
     found = np.asarray(found)
     if found.shape != (9,):
         return f"Nine bins are wanted, shape (9,); yours is {found.shape}."
+    if np.allclose(64 * found, [5, 0, 0, 0, 5, 0, 0, 0, 0]):
+        return "Add the votes up; do not average them over the 64 pixels."
+    if found[0] == 0 and found[4] == 5:
+        return "Several pixels vote for bin 0: `+=` on a list of indices adds only one of them. Sum bin by bin."
     if found[0] == 63 or found[0] == 2:
         return "Each pixel votes with its magnitude: a flat pixel adds nothing, a strong one much."
     if not np.allclose(found, [5, 0, 0, 0, 5, 0, 0, 0, 0]):
@@ -64,6 +74,8 @@ def _check_boxes_of_places(boxes_of_places):
     found = boxes_of_places(rows, columns, (1.0, 1.0))
     if found is None:
         return NOTHING
+    if not isinstance(found, torch.Tensor):
+        return f"Give back a tensor, as the function did at first; yours is of type {type(found).__name__}."
     if not torch.allclose(found.double(), window_boxes(rows, columns, (9, 9), (1.0, 1.0)).double()):
         return "On level 0 it was right, and now it is not: row 6, column 10 is the box 80 48 160 128."
     for scale in ((1.5, 1.5), (1.25, 2.0)):
@@ -75,14 +87,16 @@ def _check_boxes_of_places(boxes_of_places):
             return (
                 "Every box is 80 px wide, whatever the level. A window on a small level covers more of the photograph."
             )
+        if torch.allclose(sizes, 80 / torch.tensor(scale, dtype=torch.float64).expand_as(sizes)):
+            return "You divide where you must multiply: the level is smaller than the photograph."
         if torch.allclose(found[:, [1, 0, 3, 2]].double(), window_boxes(columns, rows, (9, 9), scale).double()):
             return "x goes with sx, y with sy; on a level whose two scales differ you mix them."
         return f"At scale {scale} row 6, column 10 is the box {right[0].tolist()}; yours is {found[0].tolist()}."
 
 
 def _check_miss_at(miss_at):
-    others = np.arange(1000) / 1000  # the ten highest: .990 to .999
-    faces = np.array([0.5, 0.95, 0.995, 1.5])
+    others = 4 * (np.arange(1000) / 1000) ** 3 - 1  # not evenly spread; the ten highest: 2.88 to 2.99
+    faces = np.array([0.5, 2.0, 2.9, 3.5])
     found = miss_at(faces, others, 0.01)
     if found is None:
         return NOTHING
@@ -90,13 +104,17 @@ def _check_miss_at(miss_at):
         return "Your threshold lets nearly everything through: at FPPW .01 only the 10 highest of 1,000 may pass."
     if not np.isclose(found, 0.5):
         return (
-            f"FPPW .01 of 1,000 windows are 10 false positives; of the four faces two lie lower: .5, not {found:.3f}."
+            "The threshold is one of the other windows' own scores, so count: FPPW .01 of 1,000 windows are 10 false "
+            f"positives; two of the four faces lie below the threshold: .5, not {found:.3f}."
         )
-    found = miss_at(np.array([0.2, 2.0, 2.0]), np.arange(1000)[::-1] / 1000, 0.1)
+    found = miss_at(np.array([0.2, 2.0, 2.0]), others[::-1], 0.1)
     if np.isclose(found, 2 / 3):
         return "That is the share that is found. The miss rate is the rest."
     if not np.isclose(found, 1 / 3):
-        return "One of three faces scores .2, and 100 of 1,000 windows score .9 or more: 1/3 is missed. Did you sort?"
+        return "One of three faces scores .2, and 100 of 1,000 windows score 1.9 or more: 1/3 is missed. Did you sort?"
+    found = miss_at(np.array([others[989], 3.0]), others, 0.01)
+    if not np.isclose(found, 0.5):
+        return "A face whose score equals the threshold is missed: at or below counts, so `<=`."
 
 
 EXERCISES = (
@@ -132,6 +150,17 @@ EXERCISES = (
                 "def count_windows(height, width, window, stride):\n"
                 "    return max(1, (height - window) // stride + 1) * max(1, (width - window) // stride + 1)",
                 "holds no window",
+            ),
+            Mistake(
+                "def count_windows(height, width, window, stride):\n"
+                "    return ((height - window) // stride + 1) * ((width - window) // stride + 1)",
+                "two negative numbers",
+            ),
+            Mistake(
+                "def count_windows(height, width, window, stride):\n"
+                "    if min(height, width) < window:\n        return 0\n"
+                "    return int(((height - window) / stride + 1) * ((width - window) / stride + 1))",
+                "round each down",
             ),
         ),
     ),
@@ -169,27 +198,17 @@ EXERCISES = (
                 "    return np.histogram(angle % 360 / 2, np.arange(0, 181, 20), weights=magnitude)[0]",
                 "5 in bin 4",
             ),
+            Mistake(
+                "def cell_histogram(magnitude, angle):\n    histogram = np.zeros(9)\n"
+                "    histogram[(angle % 180 // 20).astype(int)] += magnitude\n    return histogram",
+                "adds only one of them",
+            ),
+            Mistake(
+                "def cell_histogram(magnitude, angle):\n    bins = (angle % 180 // 20).astype(int)\n"
+                "    return np.bincount(bins.ravel(), magnitude.ravel(), minlength=9) / 64",
+                "do not average",
+            ),
         ),
-    ),
-    quiz(
-        "02.places",
-        "Level 3 has 36 blocks side by side. How many places for a window of 9 blocks?",
-        right=28,
-        because="36 - 9 + 1 = 28, the last one included.",
-        wrong={
-            27: "The last place counts too: add one.",
-            29: "Start from 36 blocks, not from 37 cells.",
-            4: "Windows overlap: the next starts one block further.",
-        },
-        tolerance=0,
-    ),
-    quiz(
-        "02.left_edge",
-        "At which x of the photograph does the window in column 10 of level 3 begin (scale 1.73)?",
-        right=138,
-        because="10 cells are 80 px of the level, and 80 * 1.73 = 138.",
-        wrong={80: "That is x on the level; bring it back to the photograph.", 46: "The level is smaller: multiply."},
-        tolerance=1,
     ),
     Exercise(
         "02.boxes_of_places",
@@ -228,12 +247,24 @@ EXERCISES = (
                 "    return torch.from_numpy(np.stack((x, y, x + 80 * sx, y + 80 * sy), 1))",
                 "you mix them",
             ),
+            Mistake(
+                "def boxes_of_places(rows, columns, scale):\n    sx, sy = scale\n"
+                "    x, y = 8 * columns * sx, 8 * rows * sy\n"
+                "    return torch.from_numpy(np.stack((x, y, x + 80 / sx, y + 80 / sy), 1))",
+                "You divide",
+            ),
+            Mistake(
+                "def boxes_of_places(rows, columns, scale):\n    sx, sy = scale\n"
+                "    x, y = 8 * columns * sx, 8 * rows * sy\n"
+                "    return np.stack((x, y, x + 80 * sx, y + 80 * sy), 1)",
+                "Give back a tensor",
+            ),
         ),
     ),
     Exercise(
         "02.miss_at",
-        "The share of the faces that score no higher than the threshold at which a share fppw of the other windows "
-        "scores higher. faces (N,) and others (M,) are scores.",
+        "The share of the faces that score at or below the threshold above which a share fppw of the other windows "
+        "scores. faces (N,) and others (M,) are scores.",
         stub="""
              def miss_at(faces, others, fppw):
                  raise NotImplementedError
@@ -260,6 +291,19 @@ EXERCISES = (
                 "def miss_at(faces, others, fppw):\n    allowed = round(fppw * len(others))\n"
                 "    return (faces > np.sort(others)[::-1][allowed]).mean()",
                 "the share that is found",
+            ),
+            Mistake(
+                "def miss_at(faces, others, fppw):\n    return np.mean(faces <= 1 - fppw)",
+                "own scores",
+            ),
+            Mistake(
+                "def miss_at(faces, others, fppw):\n    return np.mean(faces <= others.max() * (1 - fppw))",
+                "own scores",
+            ),
+            Mistake(
+                "def miss_at(faces, others, fppw):\n    allowed = round(fppw * len(others))\n"
+                "    return (faces < np.sort(others)[::-1][allowed]).mean()",
+                "at or below",
             ),
         ),
     ),
