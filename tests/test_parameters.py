@@ -7,7 +7,7 @@ from torchvision.ops import box_iou
 from course_utils.datasets import open_dataset
 from course_utils.detectors import SYSTEMS, detector_class, load_detector
 from course_utils.metrics import match
-from course_utils.paths import data_dir, repo_root
+from course_utils.paths import repo_root
 from course_utils.photographs import photograph
 
 FILES = sorted((repo_root() / "data" / "parameters").glob("*.safetensors"))
@@ -30,14 +30,14 @@ def test_origin_and_configuration(path):
 
 
 def test_faces_finds_the_astronaut():
-    found = load_detector(data_dir() / "parameters" / "faces.safetensors").detect(photograph("astronaut"))
+    found = load_detector(repo_root() / "data" / "parameters" / "faces.safetensors").detect(photograph("astronaut"))
     face = torch.tensor([[175.0, 70.0, 275.0, 185.0]])  # brow to chin, by hand
     assert box_iou(found["boxes"][:1], face).item() > 0.6
     assert found["scores"][0] > 2 * found["scores"][1]
 
 
 def test_faces_on_real_photographs(shared):
-    detector = load_detector(data_dir() / "parameters" / "faces.safetensors")
+    detector = load_detector(repo_root() / "data" / "parameters" / "faces.safetensors")
     found, targets = [], []
     for name in ("testing", "training"):
         data = open_dataset(shared / "data" / "dlib_faces" / f"{name}.xml")

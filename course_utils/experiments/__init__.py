@@ -13,7 +13,7 @@ from typing import Any
 
 from course_utils.errors import CourseError
 from course_utils.files import atomic_write, plain
-from course_utils.paths import data_dir
+from course_utils.paths import repo_root
 from course_utils.results import Row
 
 
@@ -40,8 +40,8 @@ def run(name: str) -> list[Row]:
 
 
 def results_file(name: str) -> Path:
-    """Where the summaries of an experiment's rows stand: a JSON list of `summary`."""
-    return data_dir() / "results" / f"{name}.json"
+    """Where the summaries of an experiment's rows ship, wherever ``COURSE_DATA`` may lead: a JSON list of `summary`."""
+    return repo_root() / "data" / "results" / f"{name}.json"
 
 
 def summary(row: Row) -> dict[str, Any]:
