@@ -6,7 +6,7 @@ from course_utils.datasets.base import Dataset, make_target
 
 SIDE, SHAPE, BOX = 136, 24, (88, 56)  # pixels: picture, shape, width and height of the object's box
 PLACES = ((4, 4), (32, 28), (60, 4))  # x, y of the shapes in the box
-NOISE, CONTRAST = 30, 90
+CONTRAST = 90
 
 
 def shape(which: int) -> np.ndarray:
@@ -29,12 +29,12 @@ class Planted(Dataset):
         For each picture how far (x, y) the three shapes are from their usual places, float ``(3, 2)``.
     """
 
-    def __init__(self, n: int, jitter: float, seed: int, split: str = "train") -> None:
+    def __init__(self, n: int, jitter: float, seed: int, split: str = "train", noise: float = 60) -> None:
         super().__init__("planted", split, ("thing",), [f"{split}_{i}" for i in range(n)])
         self.pictures, self.targets, self.moved = [], [], []
         for i in range(n):
             rng = np.random.default_rng([seed, i])
-            picture = rng.normal(100, NOISE, (SIDE, SIDE))
+            picture = rng.normal(100, noise, (SIDE, SIDE))
             moved, boxes = rng.uniform(-jitter, jitter, (3, 2)).round(), []
             places = rng.integers(0, SIDE - SHAPE, (3, 2))
             if i % 2 == 0:

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 from tiny_voc import tiny_voc
 
 from course_utils import cli, experiments
+from course_utils.datasets.base import make_target
 from course_utils.detectors.trivial import MeanBox, RandomBoxes
 from course_utils.errors import CourseError
 from course_utils.evaluation import evaluate
@@ -67,3 +69,51 @@ def test_an_experiment_hands_back_rows(monkeypatch):
     assert {data for _, data in calls} == {"toyvoc/train"}
     assert [config["seed"] for config, _ in calls] == [0, 1, 2, 0, 0]
     assert [config["rounds"] for config, _ in calls] == [2, 2, 2, 1, 0]
+
+
+def test_dpm_learns_what_rows_share_once_and_then_measures_a_seeds_steps_in_order(monkeypatch):
+    from course_utils.experiments import dpm
+
+    calls = []
+    monkeypatch.setattr(dpm, "Parallel", lambda n_jobs: lambda tasks: [f(*args) for f, args, _ in tasks])
+    monkeypatch.setattr(dpm, "learn", lambda *args: calls.append(args))
+    monkeypatch.setattr(dpm, "measure", lambda step, seed: (seed, step))
+    assert experiments.run("dpm") == [(seed, step) for seed in (0, 1, 2) for step in dpm.STEPS]
+    assert len(set(calls)) == 2 * 3 * len(dpm.CLASSES) and {step for step, _, _ in calls} == {
+        "root",
+        "+ box prediction",
+    }
+
+
+def test_dpm_details_are_ap_by_size_and_what_each_step_gains(monkeypatch):
+    from course_utils.experiments import dpm
+
+    boxes = [(0.0, 0.0, 40.0, 30.0), (50.0, 50.0, 150.0, 110.0)]  # a small object and a large one, in 20 pictures
+    targets = [make_target(boxes, [1, 1]) for _ in range(20)]
+
+    def row(found, seed):
+        part = torch.tensor(found, dtype=torch.float32).reshape(-1, 4)
+        scores = torch.arange(len(found), 0, -1, dtype=torch.float32)
+        one = {"boxes": part, "labels": torch.ones(len(found), dtype=torch.int64), "scores": scores}
+        return Row({"classes": ["thing"], "config": {"seed": seed}}, [one] * 20, targets, torch.ones(20))
+
+    near = (50.0, 50.0, 150.0, 92.0)  # IoU 0.7 with the large one
+    steps = [[], [near], [boxes[1]], boxes]
+    found = dpm.details([row(boxes_of_step, seed) for seed in (0, 1) for boxes_of_step in steps])
+    assert [(one["seed"], one["step"]) for one in found] == [(seed, step) for seed in (0, 1) for step in dpm.STEPS]
+    for i, (loose, strict) in enumerate([((0, 0, 0), (0, 0, 0)), ((0.5, 0, 1), (0, 0, 0)), ((0.5, 0, 1), (0.5, 0, 1))]):
+        for threshold, expected in (("0.5", loose), ("0.75", strict)):
+            assert [found[i]["AP"][threshold][size]["thing"] for size in ("all", "small", "large")] == list(expected)
+    assert found[3]["AP"]["0.75"] == {"all": {"thing": 1.0}, "small": {"thing": 1.0}, "large": {"thing": 1.0}}
+    assert found[0]["gain"]["0.5"]["all"] is None and found[4]["gain"]["0.75"]["large"] is None
+    assert found[2]["gain"]["0.5"]["large"] == [0, 0, 0] and found[2]["gain"]["0.75"]["large"] == [1, 1, 1]
+    assert found[3]["gain"]["0.5"]["small"] == [1, 1, 1]
+
+
+def test_details_are_written_beside_the_summaries(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "repo_root", lambda: tmp_path)
+    monkeypatch.setattr("course_utils.experiments.dpm.details", lambda given: [{"step": row.name} for row in given])
+    experiments.write_results("dpm", rows)
+    assert [one["details"] for one in experiments.read_results("dpm")] == [{"step": row.name} for row in rows]
+    experiments.write_results("hog_svm", rows)
+    assert all("details" not in one for one in experiments.read_results("hog_svm"))

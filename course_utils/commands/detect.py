@@ -4,7 +4,16 @@ import argparse
 import time
 from pathlib import Path
 
-from course_utils.commands.systems import add_json, add_origin, add_system, data_of, natural, print_json, ready_detector
+from course_utils.commands.systems import (
+    add_json,
+    add_origin,
+    add_system,
+    data_of,
+    learned_option,
+    natural,
+    print_json,
+    ready_detector,
+)
 from course_utils.errors import CourseError
 
 HELP = "Detect objects in a photograph and draw them."
@@ -32,8 +41,8 @@ def main(args: argparse.Namespace) -> int:
     from course_utils.images import read_image
 
     data = data_of(args)
-    if args.parameters and args.data:
-        raise CourseError("--parameters brings what was learned; leave out --data.")
+    if learned_option(args) and args.data:
+        raise CourseError(f"{learned_option(args)} brings what was learned; leave out --data.")
     if args.out and Path(args.out).suffix.lower() not in KINDS:
         raise CourseError(f"--out {args.out}: wanted a file that ends in {', '.join(KINDS)}.")
     image = read_image(args.photo)

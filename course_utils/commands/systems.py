@@ -29,6 +29,12 @@ def add_origin(parser: argparse.ArgumentParser) -> None:
     """Where the detector's parameters come from."""
     parser.add_argument("--parameters", metavar="FILE", help="what `course train` saved, instead of training")
     parser.add_argument(
+        "--model",
+        metavar="FILE",
+        action="append",
+        help="a model that others have trained, instead of training; one per class (dpm: .mat of voc-release5)",
+    )
+    parser.add_argument(
         "--train-split",
         metavar="SPLIT",
         help=f"part of the data to learn from (default: the first there is of {', '.join(TRAINING_SPLITS)})",
@@ -63,18 +69,28 @@ def open_part(data: str, split: str | None, usual: tuple[str, ...], option: str)
     return open_dataset(data, split)
 
 
+def learned_option(args: argparse.Namespace) -> str | None:
+    """The option that brings what was learned, if one is given: nothing is trained then."""
+    return "--model" if args.model else "--parameters" if args.parameters else None
+
+
 def ready_detector(args: argparse.Namespace, data: str) -> "Detector":
-    """The detector that the arguments mean: from a file, or trained on ``data`` (once; the store remembers it)."""
+    """The detector that the arguments mean: from files, or trained on ``data`` (once; the store remembers it)."""
     from course_utils.detectors.base import fit_or_recall
 
     system = detector_class(args.system)
-    if args.parameters is None:
+    option = learned_option(args)
+    if option is None:
         return fit_or_recall(
             system(seed=args.seed or 0), open_part(data, args.train_split, TRAINING_SPLITS, "--train-split")
         )
     ignored = [name for name in ("seed", "train_split") if getattr(args, name) is not None]
+    if args.parameters and args.model:
+        ignored = ["parameters"]
     if ignored:
-        raise CourseError(f"--parameters brings what was learned; leave out --{ignored[0].replace('_', '-')}.")
+        raise CourseError(f"{option} brings what was learned; leave out --{ignored[0].replace('_', '-')}.")
+    if args.model:
+        return system.from_models(args.model)
     detector = load_detector(args.parameters)
     if detector.system != args.system:
         raise CourseError(f"{args.parameters} holds a {detector.system}, not a {args.system}.")

@@ -38,6 +38,7 @@ SYSTEMS = {
     "random_boxes": System("course_utils.detectors.trivial:RandomBoxes", "boxes anywhere, classes by frequency"),
     "mean_box": System("course_utils.detectors.trivial:MeanBox", "the training set's mean box of each class"),
     "hog_svm": System("course_utils.detectors.hog_svm:HogSvm", "one HoG template per class, linear SVM"),
+    "dpm": System("course_utils.detectors.dpm:Dpm", "mixtures of deformable part models, latent SVM"),
     "faces": System("course_utils.detectors.hog_svm:Faces", "the same for faces", data="faces"),
 }
 

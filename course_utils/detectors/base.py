@@ -144,6 +144,11 @@ class Detector(ABC):
         detector._take(parameters, info)
         return detector
 
+    @classmethod
+    def from_models(cls, paths: Sequence[str | Path]) -> Self:
+        """A detector made of models that others have trained; `CourseError` where the system knows no such files."""
+        raise CourseError(f"{cls.system} knows no models of others, so there is no --model for it: train it.")
+
     def _info(self) -> dict[str, Any]:
         return {
             "format": FORMAT,

@@ -6,7 +6,7 @@ store, so an interrupted experiment goes on where it stopped.
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,26 @@ from course_utils.results import Row
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment by name: ``"module:function"``, what it compares, and its minutes on two cores."""
+    """An experiment by name: ``"module:function"``, what it compares, and its minutes on two cores.
+
+    ``details`` names a function of the rows, where there is more to keep of them than `summary` does: it gives one
+    dictionary for each.
+    """
 
     where: str
     about: str
     minutes: int
+    details: str | None = None
 
 
 EXPERIMENTS = {
     "hog_svm": Experiment("course_utils.experiments.hog_svm:run", "HoG + SVM on ToyVOC: seeds, rounds of mining", 10),
+    "dpm": Experiment(
+        "course_utils.experiments.dpm:run",
+        "DPM on ToyVOC: root, mixture, parts, box prediction",
+        40,
+        details="course_utils.experiments.dpm:details",
+    ),
 }
 
 
@@ -35,8 +46,12 @@ def run(name: str) -> list[Row]:
     """The rows of the experiment ``name``; raises `CourseError` that lists the names there are."""
     if name not in EXPERIMENTS:
         raise CourseError(f"there is no experiment {name!r}. Registered experiments: {', '.join(sorted(EXPERIMENTS))}.")
-    module, function = EXPERIMENTS[name].where.split(":")
-    return getattr(importlib.import_module(module), function)()
+    return _function(EXPERIMENTS[name].where)()
+
+
+def _function(where: str) -> Callable[..., Any]:
+    module, function = where.split(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def results_file(name: str) -> Path:
@@ -69,8 +84,15 @@ def summary(row: Row) -> dict[str, Any]:
 
 
 def write_results(name: str, rows: Sequence[Row]) -> Path:
-    """Write the summaries of the rows; NaN, where there was nothing to measure, becomes null."""
-    text = json.dumps(plain([summary(row) for row in rows]), indent=1, allow_nan=False)
+    """Write the summaries of the rows, each with its ``"details"`` if the experiment has some.
+
+    NaN, where there was nothing to measure, becomes null.
+    """
+    summaries = [summary(row) for row in rows]
+    if EXPERIMENTS[name].details:
+        for one, more in zip(summaries, _function(EXPERIMENTS[name].details)(rows), strict=True):
+            one["details"] = more
+    text = json.dumps(plain(summaries), indent=1, allow_nan=False)
     atomic_write(results_file(name), (text + "\n").encode())
     return results_file(name)
 
