@@ -18,6 +18,7 @@ from course_utils.errors import CourseError, DataError
 
 CELL, CHANNELS, DIRECTIONS = 8, 32, 18
 CLIP, EPSILON = 0.2, 1e-4
+ENERGY = 0.2357  # about 1 / sqrt(18): what the sum over 18 directions is multiplied by
 TRUNCATION = CHANNELS - 1  # the last channel
 
 # Four digits, as in the authors' code: so 80 and 100 degrees suit a vertical gradient equally well, and ties stay ties.
@@ -155,7 +156,7 @@ def normalized_channels(histograms):
         energy += (histograms[:, :, o] + histograms[:, :, o + 9]) ** 2
     squares = energy[:-1, :-1] + energy[:-1, 1:] + energy[1:, :-1] + energy[1:, 1:]
     factors = 1 / np.sqrt(squares + np.float32(EPSILON))
-    half, mean, clip = np.float32(0.5), np.float32(0.2357), np.float32(CLIP)
+    half, mean, clip = np.float32(0.5), np.float32(ENERGY), np.float32(CLIP)
     features = np.zeros((rows - 2, columns - 2, CHANNELS), np.float32)
     for row in range(rows - 2):
         for column in range(columns - 2):

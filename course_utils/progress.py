@@ -23,3 +23,9 @@ def progress(steps: Iterable[T], what: str, total: int | None = None) -> Iterato
     """
     rare = {} if sys.stderr.isatty() or "ipykernel" in sys.modules else {"mininterval": 10.0}
     return iter(tqdm(steps, desc=what, total=total, disable=static_mode(), **rare))
+
+
+def note(text: str) -> None:
+    """Print a line on stderr, above the bars; none in static mode."""
+    if not static_mode():
+        tqdm.write(text, file=sys.stderr)

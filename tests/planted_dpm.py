@@ -170,8 +170,8 @@ TABLE = [
     Mutation(
         "anchors' x and y exchanged where parts are read off",
         "dpm/inference.py",
-        "anchors = 2 * roots[:, None] + np.array(origin) + component.anchors[None, :, ::-1]",
-        "anchors = 2 * roots[:, None] + np.array(origin) + component.anchors[None]",
+        "return 2 * roots[:, None] + np.array(origin) + component.anchors[None, :, ::-1]",
+        "return 2 * roots[:, None] + np.array(origin) + component.anchors[None]",
         "test_dpm_inference.py::test_at_each_place_the_best_component_counts",
     ),
     Mutation(
@@ -193,15 +193,15 @@ TABLE = [
     Mutation(
         "displacement is the anchor minus the part",
         "dpm/inference.py",
-        "away = places[:, ::-1] - anchors",
-        "away = anchors - places[:, ::-1]",
+        "away = (places - anchors)[:, ::-1]",
+        "away = (anchors - places)[:, ::-1]",
         "test_dpm_inference.py::test_scores_follow_from_the_features_of_a_placement",
     ),
     Mutation(
         "padding forgotten where a part's anchor is computed",
-        "dpm/inference.py",
-        "    origin = -padding[0], -padding[1]\n    scores, rows, columns = star_scores(root, parts, component",
-        "    origin = 0, 0\n    scores, rows, columns = star_scores(root, parts, component",
+        "dpm/model.py",
+        "        return -self.padding[0], -self.padding[1]",
+        "        return 0, 0",
         "test_dpm_inference.py::test_score_maps_equal_brute_force_over_all_placements",
     ),
     Mutation(
@@ -214,16 +214,16 @@ TABLE = [
     ),
     Mutation(
         "octaves of biases counted from the parts' octave",
-        "dpm/inference.py",
-        "octave = min(level // interval - 1, OCTAVES - 1)",
-        "octave = min(level // interval, OCTAVES - 1)",
+        "dpm/model.py",
+        "return min(level // interval - 1, OCTAVES - 1)",
+        "return min(level // interval, OCTAVES - 1)",
         "test_dpm_inference.py::test_the_bias_of_an_octave",
     ),
     Mutation(
         "the latent step cuts the parts' level too close",
         "dpm/inference.py",
-        "start = np.maximum(2 * first - padding + anchors.min(axis=0) - REACH, 0)",
-        "start = np.maximum(2 * first - padding + anchors.min(axis=0), 0)",
+        "start = np.maximum(nearest.min(axis=0) - REACH, 0)",
+        "start = np.maximum(nearest.min(axis=0), 0)",
         "test_dpm_inference.py::test_the_latent_step_is_the_best_of_all_roots_that_overlap",
     ),
     Mutation(
@@ -272,8 +272,8 @@ TABLE = [
     Mutation(
         "mirrored springs keep the sign of dx",
         "dpm/model.py",
-        "deformations=self.deformations * np.array([-1, 1, 1, 1], np.float32)",
-        "deformations=self.deformations * np.array([1, 1, 1, 1], np.float32)",
+        "deformations=self.deformations * MIRROR",
+        "deformations=self.deformations",
         "test_dpm_inference.py::test_a_mirrored_mixture_sees_mirrored_features_as_the_mixture_sees_them",
     ),
     Mutation(
@@ -349,8 +349,8 @@ TABLE = [
     Mutation(
         "springs drawn from the picture's corner of the padded level",
         "dpm/drawing.py",
-        "places = 2 * placement.roots - mixture.padding + component.anchors[:, ::-1]",
-        "places = 2 * placement.roots + component.anchors[:, ::-1]",
+        "places = resting_places(component, placement.roots, mixture.origin)[0]",
+        "places = resting_places(component, placement.roots, (0, 0))[0]",
         "test_dpm_drawing.py::test_a_placement_shows_root_parts_and_springs",
     ),
     # -------------------------------------------------------------------------------------------------- torch layers
@@ -438,8 +438,8 @@ TABLE = [
     Mutation(
         "the octaves begin one too late",
         "dpm/layers.py",
-        "octave = min(level // self.interval - 1, OCTAVES - 1)",
-        "octave = min(level // self.interval, OCTAVES - 1)",
+        "octave = octave_of(level, self.interval)",
+        "octave = octave_of(level + 1, self.interval)",
         "test_dpm_layers.py::test_network_equals_score_maps",
     ),
     Mutation(

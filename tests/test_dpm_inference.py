@@ -113,11 +113,11 @@ def test_where_no_filter_fits_there_are_no_responses(size, n):
 def test_score_maps_equal_brute_force_over_all_placements(seed, root, parts, side):
     rng = np.random.default_rng(seed)
     one = component(rng, *root, parts, side)
-    padding = Mixture((one,), 0.0).padding
-    levels = random_levels(rng, padding)
+    mixture = Mixture((one, one.mirrored()), 0.0, 1)
+    levels = random_levels(rng, mixture.padding)
     for level in (1, 2):
-        scores, rows, columns = score_maps(one, levels, 1, level, padding)
-        wanted = brute_force(one, levels, 1, level, padding)
+        scores, rows, columns = score_maps(mixture, levels, level)[0]
+        wanted = brute_force(one, levels, 1, level, mixture.padding)
         assert scores.shape == tuple(
             side - size + 1 for side, size in zip(levels[level].features.shape, one.root.shape[:2])
         )
@@ -140,10 +140,10 @@ def test_every_second_value_and_nothing_outside():
 def test_the_bias_of_an_octave():
     rng = np.random.default_rng(0)
     one = component(rng, level_bias=np.array([1, 2, 4], np.float32), bias=0.5)
-    levels = random_levels(rng, (3, 4), interval=2, octaves=5, size=(64, 64))
-    plain = replace(one, level_bias=np.zeros(3, np.float32), bias=0.0)
+    mixture = Mixture((one, replace(one, level_bias=np.zeros(3, np.float32), bias=0.0)), 0.0, 2)
+    levels = random_levels(rng, mixture.padding, interval=2, octaves=5, size=(64, 64))
     for level, extra in zip(range(2, 12), [1.5, 1.5, 2.5, 2.5, 4.5, 4.5, 4.5, 4.5, 4.5, 4.5]):
-        with_bias, without = (score_maps(c, levels, 2, level, (3, 4))[0] for c in (one, plain))
+        with_bias, without = (scores for scores, _, _ in score_maps(mixture, levels, level))
         there = without > FORBIDDEN / 2
         np.testing.assert_allclose(with_bias[there], without[there] + extra, atol=1e-4)
 
@@ -239,41 +239,41 @@ def test_scores_follow_from_the_features_of_a_placement(case):
     np.testing.assert_allclose(rescore(stiffer, levels, found), found.scores + 1, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("components", [None, [1], [2, 0]])
 @pytest.mark.parametrize("overlap", [0.2, 0.5, 0.7])
-@pytest.mark.parametrize("box", [(40, 30, 90, 70), (8, 8, 40, 32), (-10, 20, 24, 60), (0, 0, 64, 80), (30, 30, 47, 61)])
-def test_the_latent_step_is_the_best_of_all_roots_that_overlap(case, box, overlap, components):
+def test_the_latent_step_is_the_best_of_all_roots_that_overlap(case, overlap):
     mixture, levels, wanted = case
-    box = torch.tensor(box, dtype=torch.float32)
-    best = (-np.inf,)
-    for (k, level), scores in wanted.items():
-        if components is not None and k not in components:
+    places = [(k, level, *root) for (k, level), scores in wanted.items() for root in scores]
+    scores, parts = zip(*(wanted[k, level][row, column] for k, level, row, column in places))
+    k, level, row, column = np.array(places).T
+    size = np.array([one.root.shape[1::-1] for one in mixture.components])[k]  # columns, rows
+    start = np.stack([column, row], 1) - mixture.padding[::-1]
+    cell = np.array([one.cell[0] for one in levels])[level, None]
+    roots = torch.from_numpy(np.concatenate([start * cell, (start + size) * cell], 1))
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-12, 70, (40, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(15, 90, (40, 2))], 1)
+    misses = 0
+    for box, iou in zip(boxes, box_iou(torch.from_numpy(boxes), roots).numpy()):
+        found = best_placement(mixture, levels, box, overlap)
+        best = np.where(iou >= overlap, scores, -np.inf).argmax()
+        if iou[best] < overlap:
+            assert len(found) == 0
+            misses += 1
             continue
-        cell = levels[level].cell[0]
-        for (row, column), (score, places) in scores.items():
-            y, x = (row - mixture.padding[0]) * cell, (column - mixture.padding[1]) * cell
-            h, w = np.array(mixture.components[k].root.shape[:2]) * cell
-            iou = box_iou(torch.tensor([[x, y, x + w, y + h]], dtype=torch.float32), box[None]).item()
-            if iou >= overlap and score > best[0]:
-                best = score, k, level, row, column, places
-    found = best_placement(mixture, levels, box, overlap, components)
-    if best[0] == -np.inf:
-        assert len(found) == 0
-        return
-    assert len(found) == 1 and found.scores[0] == pytest.approx(best[0], abs=1e-4)
-    assert (found.component[0], found.level[0], *found.roots[0]) == best[1:5]
-    assert found.parts[0].tolist() == best[5].tolist()
+        assert len(found) == 1 and found.scores[0] == pytest.approx(scores[best], abs=1e-4)
+        assert (found.component[0], found.level[0], *found.roots[0]) == places[best]
+        assert found.parts[0].tolist() == parts[best].tolist()
+    assert misses < 35
 
 
 def test_a_mirrored_mixture_sees_mirrored_features_as_the_mixture_sees_them(case):
     mixture, levels, _ = case
-    mixture = replace(mixture, components=mixture.components[:2])
     mirrored = replace(mixture, components=tuple(c.mirrored() for c in mixture.components))
     mirrored_levels = [level._replace(features=level.features[:, ::-1][:, :, FLIP].copy()) for level in levels]
-    for one, other in zip(mixture.components, mirrored.components):
-        for level in (1, 2, 3):
-            scores = score_maps(one, levels, 1, level, mixture.padding)[0]
-            flipped = score_maps(other, mirrored_levels, 1, level, mixture.padding)[0][:, ::-1]
+    for level in (1, 2, 3):
+        both = score_maps(mixture, levels, level), score_maps(mirrored, mirrored_levels, level)
+        for (scores, _, _), (flipped, _, _) in zip(*both):
+            flipped = flipped[:, ::-1]
             assert ((scores > FORBIDDEN / 2) == (flipped > FORBIDDEN / 2)).all() and (scores > FORBIDDEN / 2).any()
             np.testing.assert_allclose(flipped, scores, rtol=1e-5, atol=1e-4)
 

@@ -213,8 +213,14 @@ def test_relabelling_keeps_the_old_place_if_the_search_misses_it(train, monkeypa
     assert len(training.relabelled(mixture, levels, box, None)) == 0
 
 
-def test_the_cache_is_a_lower_bound_of_the_full_objective(train):
+def test_the_cache_is_a_lower_bound_of_the_full_objective(train, monkeypatch):
     """The full sum by brute force: every place of every level of every picture."""
+
+    def loss_in_cache(mixture, rows):
+        problem = Problem(training.bases_of(mixture, mirrored=True), [], rows, 1.0)
+        weights = np.concatenate([vector_of(one) for one in training.bases_of(mixture, mirrored=True)])
+        return problem(weights)[0] - problem.without_negatives(weights)
+
     negatives = [train.image(i) for i in (1, 3, 5)]
     weak = untrained(np.random.default_rng(1))
     strict = replace(weak, components=tuple(replace(one, bias=one.bias - 12) for one in weak.components))
@@ -227,16 +233,23 @@ def test_the_cache_is_a_lower_bound_of_the_full_objective(train):
         for image in negatives:
             levels = training.levels_of(mixture, image)
             for level in range(mixture.interval, len(levels)):
-                maps = [
-                    score_maps(one, levels, mixture.interval, level, mixture.padding)[0] for one in mixture.components
-                ]
+                maps = [scores for scores, _, _ in score_maps(mixture, levels, level)]
                 full += np.maximum(0, 1 + np.max(maps, axis=0).astype(np.float64)).sum()
         assert loss == pytest.approx(full, rel=1e-4)
-        bases = training.bases_of(mixture, mirrored=True)
-        weights = np.concatenate([vector_of(one) for one in bases])
-        in_cache = Problem(bases, [], rows, 1.0)
-        part = in_cache(weights)[0] - in_cache.without_negatives(weights)
-        assert 0 < part <= full * (1 + 1e-5)
+        assert 0 < loss_in_cache(mixture, rows) < full
+    # with every place in the cache the bound is the sum itself; at other weights what was cached is a bound again
+    monkeypatch.setattr(training, "HARDEST", 10**6)
+    monkeypatch.setattr(training, "NEW_ROWS", 10**9)
+    found, loss, _ = training.mined(strict, negatives, order, {}, mirrored=True, what="test")
+    assert loss_in_cache(strict, list(found.values())) == pytest.approx(loss, rel=1e-4) and loss == full
+    other = training.mixture_of(
+        [replace(one, root=one.root[:, ::-1].copy()) for one in training.bases_of(strict, mirrored=True)], mirrored=True
+    )
+    assert (
+        0
+        < loss_in_cache(other, list(found.values()))
+        < training.mined(other, negatives, order, {}, mirrored=True, what="test")[1]
+    )
 
 
 def test_mining_takes_the_hardest_of_each_component_and_stops_when_it_has_enough(train, monkeypatch):
@@ -315,9 +328,7 @@ def test_mirrored_pictures_give_mirrored_detections():
     for picture in (image, np.ascontiguousarray(image[:, ::-1])):
         levels = training.levels_of(mixture, picture)
         level = mixture.interval  # here nothing was scaled: 96 and 128 are so many cells
-        maps.append(
-            [score_maps(one, levels, mixture.interval, level, mixture.padding)[0] for one in mixture.components]
-        )
+        maps.append([scores for scores, _, _ in score_maps(mixture, levels, level)])
     assert np.allclose(maps[0][0], maps[1][1][:, ::-1], atol=1e-3) and not np.allclose(*maps[0], atol=1e-1)
     assert np.allclose(maps[0][1], maps[1][0][:, ::-1], atol=1e-3)
 
@@ -386,7 +397,7 @@ def test_save_and_load_give_equal_detections(spied, train, tmp_path):
 def test_what_cannot_be_learned_is_one_clear_error(train):
     with pytest.raises(DataError, match=r"dpm is to learn dragon; .*has thing. Name some of these in only="):
         Dpm(only=["dragon"]).fit(train)
-    with pytest.raises(DataError, match=r"no class with enough objects"):
+    with pytest.raises(DataError, match=r"learn none of thing from .* needs 30 objects .* 2100 square pixels, and"):
         Dpm(aspects=15, **{k: v for k, v in SMALL.items() if k != "aspects"}).fit(Planted(2, jitter=0, seed=0))
     with pytest.raises(DataError, match=r"dpm wants aspects, interval and scanned >= 1"):
         Dpm(aspects=0)

@@ -17,6 +17,7 @@ from course_utils.dpm.inference import detect_mixtures
 from course_utils.dpm.model import Mixture
 from course_utils.dpm.release5 import read_release5
 from course_utils.dpm.training import (
+    OVERLAP,
     Positive,
     cut_out,
     finished,
@@ -25,8 +26,9 @@ from course_utils.dpm.training import (
     rigid_roots,
     with_parts,
 )
+from course_utils.dpm.views import SMALLEST_ROOT
 from course_utils.errors import DataError
-from course_utils.progress import progress
+from course_utils.progress import note, progress
 from course_utils.store import Store, key_of
 
 EVALUATED_ABOVE = -1.1
@@ -103,7 +105,7 @@ class Dpm(Detector):
         self.classes = tuple(name for name in dataset.classes if self.only is None or name in self.only)
         with dataset.masks_left_out():
             targets = [dataset.target(i) for i in range(len(dataset))]
-        # the optimizer's many small products are no faster on several threads, and so sums never depend on these
+        # the optimizer's many small products are no faster on several threads
         with threadpool_limits(1, user_api="blas"):
             for name in self.classes:
                 mixture = self._learn(dataset, targets, name)
@@ -113,7 +115,7 @@ class Dpm(Detector):
                 if mixture is not None:
                     self.parameters |= mixture.tensors(f"{name}.")
         if not self.parameters:
-            raise DataError(f"{dataset!r} has no class with enough objects that are neither difficult nor truncated.")
+            raise DataError(f"dpm can learn none of {', '.join(self.classes)} from {dataset!r}: {self._wanted()}.")
         self._restored()
 
     def _learn(self, dataset: Dataset, targets: list[dict[str, Tensor]], name: str) -> Mixture | None:
@@ -121,6 +123,9 @@ class Dpm(Detector):
         label = dataset.classes.index(name) + 1
         positives, negatives = self._examples(dataset, targets, label)
         if len(positives) < 2 * self.aspects or not negatives:
+            note(
+                f"dpm leaves {name} out ({len(positives)} objects, {len(negatives)} pictures without): {self._wanted()}"
+            )
             return None
         how = {"mirrored": self.mirrored, "C": self.C}
 
@@ -149,6 +154,12 @@ class Dpm(Detector):
             settings |= more | {"stage": number}
             mixture = self._kept(dataset, settings, lambda make=make, before=mixture: make(before))
         return mixture
+
+    def _wanted(self) -> str:
+        return (
+            f"a class needs {2 * self.aspects} objects that are neither difficult nor truncated and have at least "
+            f"{OVERLAP * SMALLEST_ROOT / self.enlarged**2:.0f} square pixels, and pictures without it"
+        )
 
     def _kept(self, dataset: Dataset, settings: dict[str, Any], make: Callable[[], Mixture]) -> Mixture:
         """What ``make`` makes, or made before."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_utils.dpm.inference import Placements, cell_boxes, part_boxes, root_boxes
+from course_utils.dpm.inference import Placements, cell_boxes, part_boxes, resting_places, root_boxes
 from course_utils.dpm.model import Component, Mixture
 from course_utils.errors import CourseError
 from course_utils.fhog import FeatureLevel
@@ -107,7 +107,7 @@ def draw_placement(
         raise CourseError(f"draw_placement() draws one placement; got {len(placement)}. placements[:1] is the best.")
     component, fine = mixture.components[placement.component[0]], levels[placement.level[0] - mixture.interval]
     parts = part_boxes(mixture, levels, placement)[0].numpy()
-    places = 2 * placement.roots - mixture.padding + component.anchors[:, ::-1]
+    places = resting_places(component, placement.roots, mixture.origin)[0]
     anchors = cell_boxes(fine, places, component.parts.shape[1:3], mixture.padding)
     halo = [effects.Stroke(linewidth=3, foreground="#111111", alpha=0.75), effects.Normal()]
     for number, (part, anchor) in enumerate(zip(parts, anchors), 1):

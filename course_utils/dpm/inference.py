@@ -21,7 +21,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from course_utils.boxes import dpm_nms
 from course_utils.distance_transform import REACH, bounded_distance_transform
-from course_utils.dpm.model import OCTAVES, Component, Mixture
+from course_utils.dpm.model import Component, Mixture, octave_of
 from course_utils.errors import DataError
 from course_utils.fhog import FeatureLevel, feature_pyramid
 from course_utils.timing import Stages
@@ -143,31 +143,50 @@ def every_second(values: np.ndarray, start: tuple[int, int], shape: tuple[int, i
 
 
 def score_maps(
-    component: Component, levels: Sequence[FeatureLevel], interval: int, level: int, padding: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of one component on one level of roots, biases included, and where its parts go.
+    mixture: Mixture, levels: Sequence[FeatureLevel], level: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores of each component on one level of roots, biases included, and where its parts go.
 
-    Returns scores float32 ``(R, C)`` by the place of the root, and rows and columns of the parts as in `star_scores`;
-    `part_places` reads them.
+    Returns, for each, scores float32 ``(R, C)`` by the place of the root, and rows and columns of the parts as in
+    `star_scores`; `part_places` reads them.
     """
-    root = filter_responses(levels[level].features, component.root[None])[0]
-    parts = filter_responses(levels[level - interval].features, component.parts)
-    origin = -padding[0], -padding[1]
-    scores, rows, columns = star_scores(root, parts, component.anchors, component.deformations, origin)
-    return scores + bias_at(component, interval, level), rows, columns
+    components = mixture.components
+    roots = _correlate_all(levels[level].features, [component.root[None] for component in components])
+    parts = _correlate_all(levels[level - mixture.interval].features, [component.parts for component in components])
+    maps = []
+    for one, root, own in zip(components, roots, parts):
+        scores, rows, columns = star_scores(root[0], own, one.anchors, one.deformations, mixture.origin)
+        maps.append((scores + bias_at(one, mixture.interval, level), rows, columns))
+    return maps
+
+
+def _correlate_all(features: np.ndarray, banks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """`filter_responses` for several arrays of filters; those of one shape are convolved at once."""
+    out: list[np.ndarray] = [np.zeros(0)] * len(banks)
+    for shape in {bank.shape[1:] for bank in banks}:
+        same = [i for i, bank in enumerate(banks) if bank.shape[1:] == shape]
+        responses = filter_responses(features, np.concatenate([banks[i] for i in same]))
+        ends = np.cumsum([len(banks[i]) for i in same])
+        for i, part in zip(same, np.split(responses, ends[:-1])):
+            out[i] = part
+    return out
 
 
 def bias_at(component: Component, interval: int, level: int) -> np.float32:
     """The component's bias on a level of roots: its own and that of the octave."""
-    octave = min(level // interval - 1, OCTAVES - 1)
-    return np.float32(component.bias + component.level_bias[octave])
+    return np.float32(component.bias + component.level_bias[octave_of(level, interval)])
+
+
+def resting_places(component: Component, roots: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+    """Rows and columns int64 ``(N, n, 2)`` of the parts' anchors for roots ``(N, 2)``; origin as in `star_scores`."""
+    return 2 * roots[:, None] + np.array(origin) + component.anchors[None, :, ::-1]
 
 
 def part_places(
     component: Component, roots: np.ndarray, rows: np.ndarray, columns: np.ndarray, origin: tuple[int, int]
 ) -> np.ndarray:
     """Rows and columns of the parts, int64 ``(N, n, 2)``, for roots ``(N, 2)``; tables and origin of `star_scores`."""
-    anchors = 2 * roots[:, None] + np.array(origin) + component.anchors[None, :, ::-1]  # (N, n, 2)
+    anchors = resting_places(component, roots, origin)
     part = np.arange(len(component.anchors))
     return np.stack([table[part, anchors[..., 0], anchors[..., 1]] for table in (rows, columns)], axis=2).astype(int)
 
@@ -195,8 +214,7 @@ def find_placements(
     """
 
     def on_level(level: int) -> list[Placements]:
-        maps = [star_scores(*responses) for responses in _responses(mixture, levels, level)]
-        return _above(mixture, level, maps, threshold)
+        return _above(mixture, level, score_maps(mixture, levels, level), threshold)
 
     threads = torch.get_num_threads()
     try:  # a level for each thread: where others compute too, torch's threads would wait for each other at every filter
@@ -208,43 +226,18 @@ def find_placements(
     return found[np.argsort(-found.scores, kind="stable")[:most]]
 
 
-def _responses(mixture: Mixture, levels: Sequence[FeatureLevel], level: int) -> list[tuple]:
-    """The arguments of `star_scores` for each component on a level; filters of one shape are convolved at once."""
-    components = mixture.components
-    roots = _correlate_all(levels[level].features, [component.root[None] for component in components])
-    parts = _correlate_all(levels[level - mixture.interval].features, [component.parts for component in components])
-    origin = -mixture.padding[0], -mixture.padding[1]
-    return [
-        (root[0], own, component.anchors, component.deformations, origin)
-        for component, root, own in zip(components, roots, parts)
-    ]
-
-
-def _correlate_all(features: np.ndarray, banks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """`filter_responses` for several arrays of filters."""
-    out: list[np.ndarray] = [np.zeros(0)] * len(banks)
-    for shape in {bank.shape[1:] for bank in banks}:
-        same = [i for i, bank in enumerate(banks) if bank.shape[1:] == shape]
-        responses = filter_responses(features, np.concatenate([banks[i] for i in same]))
-        ends = np.cumsum([len(banks[i]) for i in same])
-        for i, part in zip(same, np.split(responses, ends[:-1])):
-            out[i] = part
-    return out
-
-
 def _above(mixture: Mixture, level: int, maps: list[tuple], threshold: float) -> list[Placements]:
-    """Placements with scores above the threshold on one level, from the `star_scores` of each component."""
+    """Placements with scores above the threshold on one level, from its `score_maps`."""
     shape = np.max([scores.shape for scores, _, _ in maps], axis=0)
     all_scores = np.full((len(maps), *shape), -np.inf, np.float32)
-    for k, (component, (scores, _, _)) in enumerate(zip(mixture.components, maps)):
-        all_scores[k, : scores.shape[0], : scores.shape[1]] = scores + bias_at(component, mixture.interval, level)
+    for k, (scores, _, _) in enumerate(maps):
+        all_scores[k, : scores.shape[0], : scores.shape[1]] = scores
     best = all_scores.argmax(axis=0)
     best_scores = all_scores.max(axis=0)
     found = []
     for k, (component, (_, rows, columns)) in enumerate(zip(mixture.components, maps)):
         roots = np.argwhere((best == k) & (best_scores > max(threshold, FORBIDDEN / 2)))
-        origin = -mixture.padding[0], -mixture.padding[1]
-        places = part_places(component, roots, rows, columns, origin)
+        places = part_places(component, roots, rows, columns, mixture.origin)
         found.append(_placements(k, level, roots, places, best_scores[roots[:, 0], roots[:, 1]]))
     return found
 
@@ -259,7 +252,6 @@ def best_placement(
     levels: Sequence[FeatureLevel],
     box: np.ndarray | Tensor,
     overlap: float = 0.7,
-    components: Sequence[int] | None = None,
 ) -> Placements:
     """The highest score among the roots whose IoU with a box is at least ``overlap``: the latent step for a positive.
 
@@ -272,8 +264,6 @@ def best_placement(
         ``(4,)``, in pixels of the picture.
     overlap : float
         Above 0.
-    components : sequence of int, optional
-        Which components may be used; all if nothing is said.
 
     Returns
     -------
@@ -282,8 +272,7 @@ def best_placement(
     """
     box = np.asarray(box, np.float64)
     best = Placements.joined([])
-    for k in range(len(mixture.components)) if components is None else components:
-        component = mixture.components[k]
+    for k, component in enumerate(mixture.components):
         for level in range(mixture.interval, len(levels)):
             near = _overlapping(component, levels[level], mixture.padding, box, overlap)
             if len(near):
@@ -311,22 +300,21 @@ def _overlapping(
 
 def _best_among(mixture: Mixture, levels: Sequence[FeatureLevel], k: int, level: int, roots: np.ndarray) -> Placements:
     """The best of these roots ``(N, 2)`` of component k; only the features that they need are looked at."""
-    component, padding = mixture.components[k], np.array(mixture.padding)
+    component = mixture.components[k]
     first, last = roots.min(axis=0), roots.max(axis=0)
     end = last + component.root.shape[:2]
     root = filter_responses(levels[level].features[first[0] : end[0], first[1] : end[1]], component.root[None])[0]
 
     fine = levels[level - mixture.interval].features
-    anchors = component.anchors[:, ::-1]
     start = np.zeros(2, int)
-    if len(anchors):
-        side = component.parts.shape[1]
-        start = np.maximum(2 * first - padding + anchors.min(axis=0) - REACH, 0)
-        stop = np.maximum(2 * last - padding + anchors.max(axis=0) + REACH + side, start)
+    if len(component.parts):
+        nearest, farthest = resting_places(component, np.stack([first, last]), mixture.origin)  # (n, 2) each
+        start = np.maximum(nearest.min(axis=0) - REACH, 0)
+        stop = np.maximum(farthest.max(axis=0) + REACH + component.parts.shape[1], start)
         fine = fine[start[0] : stop[0], start[1] : stop[1]]
     parts = filter_responses(fine, component.parts)
 
-    origin = tuple(2 * first - padding - start)
+    origin = tuple(2 * first + mixture.origin - start)
     scores, rows, columns = star_scores(root, parts, component.anchors, component.deformations, origin)
     own = roots - first
     own = own[scores[own[:, 0], own[:, 1]] > FORBIDDEN / 2]
@@ -359,8 +347,8 @@ def placement_features(
         parts = np.zeros_like(component.parts)
         for part, (y, x) in zip(parts, places):
             part[:] = fine[y : y + side, x : x + side]
-        anchors = 2 * np.array([column, row]) - mixture.padding[::-1] + component.anchors  # (n, 2): x, y
-        away = places[:, ::-1] - anchors
+        anchors = resting_places(component, np.array([[row, column]]), mixture.origin)[0]
+        away = (places - anchors)[:, ::-1]  # (n, 2): dx, dy
         out.append((root, parts, np.concatenate([away, away**2], axis=1).astype(np.float32)))
     return out
 

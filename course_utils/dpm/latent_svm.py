@@ -10,9 +10,9 @@ A maximum of linear functions is convex, and so is the loss of a negative; that 
 is fixed. Here every example has the places z that are in the cache: one for a positive, all that were found hard so far
 for a negative. With some z left out f(x) can only be too low, so the cached loss of a negative is a lower bound.
 
-The authors' release 5 regularizes by the largest of the components' lengths, ``1/2 max |beta_c|^2``, which is not
-differentiable where two are equally long. We take the sum, as the paper does: components see about equally many
-examples here, which is what the maximum is for.
+The authors' release 5 regularizes by the largest of the components' lengths, ``1/2 max |beta_c|^2`` (smoothed), so that
+a component with few examples is not held small by their number. We take the sum, as the paper does: `views.aspects_of`
+gives all groups equally many objects.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,12 @@ import numpy as np
 from numba import njit
 from scipy.optimize import Bounds, minimize
 
-from course_utils.dpm.model import Component
+from course_utils.dpm.model import MIRROR, Component
 from course_utils.fhog import flip_features
 
 BIAS_FEATURE = 10.0  # so large that the bias, which is not regularized, need not grow far
 SPRING_WEIGHT = 10.0  # how much more than templates springs are regularized
 STIFFNESS_FROM = 0.001  # lower bound of the weights of dx^2 and dy^2
-MIRROR = np.array([-1, 1, 1, 1], np.float32)  # what becomes of (dx, dy, dx^2, dy^2)
 
 
 # ------------------------------------------------------------------------------- components as one vector of numbers
@@ -66,8 +65,7 @@ def feature_vector(root: np.ndarray, parts: np.ndarray, displacement: np.ndarray
         mirrored and then belongs to the other.
     """
     if mirrored:
-        root, displacement = flip_features(root), displacement * MIRROR
-        parts = np.stack([flip_features(part) for part in parts]) if len(parts) else parts
+        root, parts, displacement = flip_features(root), flip_features(parts), displacement * MIRROR
     bias = np.full(1, BIAS_FEATURE)
     return np.concatenate([root.ravel(), parts.ravel(), -displacement.ravel(), bias]).astype(np.float32)
 

@@ -19,9 +19,17 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from course_utils.boxes import dpm_nms
 from course_utils.distance_transform import REACH
-from course_utils.dpm.inference import CANDIDATES, FORBIDDEN, Placements, best_placement, find_placements, root_boxes
+from course_utils.dpm.inference import (
+    CANDIDATES,
+    FORBIDDEN,
+    Placements,
+    best_placement,
+    find_placements,
+    resting_places,
+    root_boxes,
+)
 from course_utils.dpm.latent_svm import STIFFNESS_FROM
-from course_utils.dpm.model import OCTAVES, Component, Mixture
+from course_utils.dpm.model import Component, Mixture, octave_of
 from course_utils.dpm.training import HARD_ABOVE, OVERLAP, Positive, levels_of
 from course_utils.errors import DataError
 from course_utils.fhog import (
@@ -30,6 +38,7 @@ from course_utils.fhog import (
     CLIP,
     COSINES,
     DIRECTIONS,
+    ENERGY,
     EPSILON,
     SINES,
     FeatureLevel,
@@ -37,8 +46,6 @@ from course_utils.fhog import (
     planes_of,
 )
 from course_utils.progress import progress
-
-ENERGY = 0.2357  # about 1 / sqrt(18), as in fhog
 
 # ---------------------------------------------------------------------------------------------- HoG, layer by layer
 
@@ -258,7 +265,7 @@ class DpmNet(nn.Module):
         out = []
         for level in range(self.interval, len(levels)):
             features, part_features = levels[level], levels[level - self.interval]
-            octave = min(level // self.interval - 1, OCTAVES - 1)
+            octave = octave_of(level, self.interval)
             maps = []
             for component in self.components:
                 scores = component(features, part_features, octave)  # (1, 1, R - h + 1, C - w + 1)
@@ -317,7 +324,7 @@ class Windows(NamedTuple):
 def reach_of_parts(mixture: Mixture, placement: Placements) -> np.ndarray:
     """First rows and columns ``(n, 2)`` that the parts of one placement may cover, some beyond the map."""
     component = mixture.components[placement.component[0]]
-    return 2 * placement.roots - mixture.padding + component.anchors[:, ::-1] - REACH
+    return resting_places(component, placement.roots, mixture.origin)[0] - REACH
 
 
 def reach_is_inside(mixture: Mixture, levels: Sequence[FeatureLevel], placements: Placements) -> np.ndarray:
@@ -342,7 +349,7 @@ def cut_window(mixture: Mixture, levels: Sequence[FeatureLevel], placement: Plac
     return Windows(
         root.clone(),
         torch.stack(parts) if parts else torch.zeros(0, CHANNELS, side, side),
-        torch.tensor(min(level // mixture.interval - 1, OCTAVES - 1)),
+        torch.tensor(octave_of(level, mixture.interval)),
         torch.tensor(sign),
     )
 

@@ -16,6 +16,12 @@ from course_utils.errors import DataError
 from course_utils.fhog import CHANNELS, flip_features
 
 OCTAVES = 3  # groups of levels with a bias of their own: the first octave of roots, the second, all others
+MIRROR = np.array([-1, 1, 1, 1], np.float32)  # what a mirror makes of (dx, dy, dx^2, dy^2), and of their weights
+
+
+def octave_of(level: int, interval: int) -> int:
+    """Which of a component's `OCTAVES` biases holds on a level of roots; these begin at ``level = interval``."""
+    return min(level // interval - 1, OCTAVES - 1)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,9 @@ class Component:
         return replace(
             self,
             root=flip_features(self.root),
-            parts=np.stack([flip_features(part) for part in self.parts]) if len(self.parts) else self.parts,
+            parts=flip_features(self.parts),
             anchors=anchors,
-            deformations=self.deformations * np.array([-1, 1, 1, 1], np.float32),
+            deformations=self.deformations * MIRROR,
             box_predictor=None,
         )
 
@@ -104,6 +110,11 @@ class Mixture:
     def padding(self) -> tuple[int, int]:
         """Cells (y, x) around each level so that roots may reach over the border: the largest root."""
         return max(c.root.shape[0] for c in self.components), max(c.root.shape[1] for c in self.components)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column in the part level of a part with anchor (0, 0) whose root is at (0, 0) of its padded level."""
+        return -self.padding[0], -self.padding[1]
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """The mixture as named tensors, for a file; `from_tensors` takes it back."""

@@ -4,8 +4,9 @@ Felzenszwalb, Girshick, McAllester, Ramanan, PAMI 2010, sections 4 and 5; the or
 release 5: `rigid_roots` from warped positives, `latent_training` of the mixture, `with_parts`, `latent_training` again,
 `finished`. Differences, beside those named in `views`, `parts` and `latent_svm`: all pairs are trained together at once
 (release 5 first trains each pair alone); a positive is not learned from a second time in its mirror image, for with
-shared weights that says the same twice; fewer pictures, relabellings and rounds of mining, for our data set is small;
-no score by octave.
+shared weights that says the same twice; truncated objects are left out, and the others are seen in a piece cut out of
+the picture; of a negative picture only the hardest places enter the cache; fewer pictures, relabellings and rounds of
+mining, for our data set is small; no score by octave.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ from course_utils.dpm.parts import add_parts
 from course_utils.dpm.views import SMALLEST_ROOT, aspects_of, left_right_split, root_size, warped
 from course_utils.errors import DataError
 from course_utils.fhog import CHANNELS, FeatureLevel, feature_pyramid, flip_features
-from course_utils.progress import progress
+from course_utils.progress import note, progress
 
 INTERVAL = 4  # levels per octave in training
 OVERLAP = 0.7  # IoU of a positive's box with the root that sees it
@@ -47,7 +48,7 @@ HARD_ABOVE, EASY_BELOW = -1.0, -1.05  # scores of negatives that enter the cache
 HARDEST = 10  # places of one picture that enter the cache at once, for each component with weights of its own
 NEW_ROWS = 500  # so many, and the weights learn from them before more pictures are searched
 CACHE_BYTES = 150_000_000
-ENOUGH = 1.05  # mining ends where the objective over all negatives is at most so many times that over the cache
+ENOUGH = 1.05  # mining ends early where the objective over all negatives is at most so many times that over the cache
 
 
 class Positive(NamedTuple):
@@ -74,7 +75,10 @@ def cut_out(image: np.ndarray, box: np.ndarray) -> Positive:
 
 
 def large_enough(boxes: np.ndarray) -> np.ndarray:
-    """Whether a root can overlap each box ``(N, 4)`` by `OVERLAP`: none is smaller than `SMALLEST_ROOT`."""
+    """Whether each box ``(N, 4)`` has `OVERLAP` times the area of the smallest root, before this is in whole cells.
+
+    The shape is not looked at; a box that is large enough and has no root of its shape is left out by `relabelled`.
+    """
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) >= OVERLAP * SMALLEST_ROOT
 
 
@@ -207,6 +211,7 @@ def latent_training(
             levels = levels_of(mixture, positives[i].image)
             placements[i] = relabelled(mixture, levels, positives[i].box, placements[i])
             seen += rows_of(mixture, levels, placements[i], (1, i), mirrored)
+        note(f"{what}: {len(seen)} of {len(positives)} objects overlap a root by {OVERLAP} and are learned from")
         for mining in range(minings):
             rounds = f"{turn + 1}.{mining + 1} of {relabellings}.{minings}"
             order = np.roll(np.arange(len(negatives)), -next_picture)
@@ -295,8 +300,8 @@ def with_parts(mixture: Mixture, n: int, mirrored: bool, rng: np.random.Generato
 def finished(mixture: Mixture, positives: Sequence[Positive], *, interval: int, what: str) -> Mixture:
     """With box predictors and a threshold; for ``interval`` levels per octave.
 
-    19 of 20 positives score above the threshold. So release 5; but it is never above the margin of the negatives, for
-    objects never seen score less than these, and curves of precision and recall should reach their end.
+    19 of 20 positives score above the threshold, but it is never above the margin of the negatives: release 5 lowers a
+    model's threshold likewise (to -1.1) where it evaluates, for objects never seen score less than these.
     """
     mixture = replace(mixture, interval=interval)
     n = len(mixture.components)

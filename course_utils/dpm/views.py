@@ -72,7 +72,7 @@ def left_right_split(examples: np.ndarray, rng: np.random.Generator, restarts: i
     for _ in range(restarts):
         signs = rng.choice([-1.0, 1.0], len(examples))
         pulls = products @ signs  # of all others on each
-        while (worst := np.argmin(signs * pulls)) >= 0 and signs[worst] * pulls[worst] < -1e-9:
+        while signs[worst := np.argmin(signs * pulls)] * pulls[worst] < -1e-9:
             signs[worst] *= -1
             pulls += 2 * signs[worst] * products[:, worst]
         if signs @ pulls > longest:
