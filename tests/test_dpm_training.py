@@ -333,6 +333,23 @@ def test_mirrored_pictures_give_mirrored_detections():
     assert np.allclose(maps[0][1], maps[1][0][:, ::-1], atol=1e-3)
 
 
+def test_a_finished_model_can_learn_on(train, rigid):
+    """`finished` leaves it with levels of detection, where places of training would mean something else."""
+    start = rigid._mixtures[1]
+    assert start.interval != training.INTERVAL
+    positives = [
+        training.cut_out(train.image(i), train.target(i)["boxes"][0].double().numpy()) for i in range(0, len(train), 2)
+    ]
+    negatives = [train.image(i) for i in range(1, len(train), 4)]
+    how = {"mirrored": False, "C": 0.01, "minings": 1, "what": "test"}
+    again = training.latent_training(start, positives, negatives, relabellings=2, **how)
+    assert again.interval == training.INTERVAL
+    plain = training.latent_training(
+        replace(start, interval=training.INTERVAL), positives, negatives, relabellings=2, **how
+    )
+    assert np.array_equal(again.components[0].root, plain.components[0].root)
+
+
 def test_threshold_and_box_predictors_come_from_the_positives(train):
     positives = [
         training.cut_out(train.image(i), train.target(i)["boxes"][0].double().numpy()) for i in range(0, len(train), 2)

@@ -162,8 +162,8 @@ class DistanceTransformPool(nn.Module):
     """Max pooling over (2 reach + 1)^2 cells where going (dx, dy) away costs weights . (dx, dy, dx^2, dy^2).
 
     Each of n maps has weights of its own: ``(B, n, R, C)`` stays ``(B, n, R, C)``. Weights of 0 are max pooling with
-    stride 1, huge ones the identity. The gradient goes to the cell that won, and minus its (dx, dy, dx^2, dy^2) to the
-    weights. The cost is a sum of one for x and one for y, and so the maximum is taken along x first, then along y.
+    stride 1, huge ones the identity. The gradient goes to the cell that won, and to the weights. The cost is a sum of
+    one for x and one for y, and so the maximum is taken along x first, then along y.
 
     Parameters
     ----------

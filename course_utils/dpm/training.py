@@ -201,6 +201,7 @@ def latent_training(
     the objective over the negatives in the cache.
     """
     bases = bases_of(mixture, mirrored)
+    mixture = mixture_of(bases, mirrored)  # on the levels of training: `finished` leaves it on those of detection
     vector = np.concatenate([vector_of(base) for base in bases])
     placements: list[Placements | None] = [None] * len(positives)
     cache: dict[tuple, Row] = {}

@@ -18,6 +18,9 @@ def _check_histograms(histograms):
     found = histograms(direction, magnitude)
     if found is None:
         return NOTHING
+    if found.ndim != 3:
+        return f"One picture, no batch: (18, H / 8, W / 8) has three dimensions; yours has {found.ndim}."
+    found = torch.as_tensor(found)
     if tuple(found.shape) != (18, 2, 3):
         return (
             f"Pictures of 16 x 24 have 2 x 3 cells, so (18, 2, 3) is wanted; yours is {tuple(found.shape)}. "
@@ -37,7 +40,7 @@ def _check_spring_gradient(spring_gradient):
         found = spring_gradient(dx, dy)
         if found is None:
             return NOTHING
-        found = np.asarray(found, float)
+        found = np.asarray(found, float).squeeze()
         if found.shape != (4,):
             return f"Four weights, four numbers; yours has shape {found.shape}."
         wanted = -np.array([dx, dy, dx * dx, dy * dy], float)
@@ -58,12 +61,16 @@ def _check_part_kernel(part_kernel):
         return NOTHING
     if tuple(found.shape) != (1, 3, 6, 7):
         return f"Three parts, 6 rows, 7 columns: shape (1, 3, 6, 7); yours is {tuple(found.shape)}."
+    if not torch.is_tensor(found) or found.dtype != torch.float32:
+        return "conv2d wants the kernel as a float tensor, as torch.zeros makes it."
     if found.sum() != 3:
         return f"One single 1 for each part, 3 in all; yours sum to {found.sum().item():g}."
     if any(found[0, i].sum() != 1 for i in range(3)):
         return "Each part has a map of its own: its 1 belongs in its own channel."
     if any(found[0, i, y, x] != 1 for i, (x, y) in enumerate(anchors)):
         return "An anchor is (x, y); a map is indexed [row, column], so [y, x]."
+    if found.count_nonzero() != 3:
+        return "Everything but the 1s has to be 0."
 
 
 def _check_pool_along_x(pool_along_x):
@@ -82,14 +89,15 @@ def _check_pool_along_x(pool_along_x):
     wanted = torch.stack(
         [(rows - 2.0 * (torch.arange(9) - q) ** 2)[:, max(q - 4, 0) : q + 5].max(1).values for q in range(9)], 1
     )
-    if not torch.allclose(pool_along_x(rows, 2.0), wanted):
+    lowest = torch.full((1, 9), -1e30)
+    if not (torch.allclose(pool_along_x(rows, 2.0), wanted) and torch.allclose(pool_along_x(lowest, 2.0), lowest)):
         return "Right for small numbers only. Beyond the map nothing may win, whatever the scores are: minus infinity."
 
 
 EXERCISES = (
     Exercise(
         "07.histograms",
-        "The histograms of all cells of 8 x 8 px, (18, H / 8, W / 8), without a loop: one_hot and avg_pool2d. "
+        "The histograms of all cells of 8 x 8 px, (18, H / 8, W / 8), by one_hot and avg_pool2d. "
         "direction (H, W) is 0 to 17; each pixel votes with its magnitude (H, W).",
         stub="""
              def histograms(direction, magnitude):
@@ -187,7 +195,7 @@ EXERCISES = (
     Exercise(
         "07.pool_along_x",
         "Pooling on a spring, along x only, of a map (rows, columns). In the middle of the map it is right; near the "
-        "border it sometimes is not. Why?",
+        "border it sometimes is not. Repair it.",
         stub="""
              def pool_along_x(responses, stiffness):
                  step = torch.arange(-4, 5)
@@ -218,7 +226,7 @@ EXERCISES = (
             ),
             Mistake(
                 "def pool_along_x(responses, stiffness):\n    step = torch.arange(-4, 5)\n"
-                "    wide = pad(responses, (4, 4), value=-100.0)\n"
+                "    wide = pad(responses, (4, 4), value=-1e9)\n"
                 "    return (wide.unfold(1, 9, 1) - stiffness * step**2).amax(2)",
                 "minus infinity",
             ),

@@ -39,6 +39,12 @@ EXPERIMENTS = {
         40,
         details="course_utils.experiments.dpm:details",
     ),
+    "dpm_backprop": Experiment(
+        "course_utils.experiments.dpm_backprop:run",
+        "DPM on ToyVOC: springs, or all weights, learn on by back-propagation",
+        60,
+        details="course_utils.experiments.dpm_backprop:details",
+    ),
 }
 
 

@@ -17,12 +17,13 @@ from course_utils.dpm.layers import fine_tune
 from course_utils.dpm.model import Mixture
 from course_utils.dpm.training import finished, latent_training, mirror_image
 from course_utils.evaluation import evaluate
-from course_utils.experiments.dpm import CLASSES, SEEDS
+from course_utils.experiments.dpm import SEEDS
 from course_utils.metrics import MeanAP, paired_bootstrap
 from course_utils.results import Row
 from course_utils.store import Store, key_of
 from course_utils.timing import limited_threads
 
+CLASSES = ("person", "cat")
 LEARN = ("nothing", "springs", "all", "svm")
 RATE = {"springs": 0.005, "all": 0.002}  # see `fine_tune`
 THRESHOLDS = (0.5, 0.75)
