@@ -82,8 +82,9 @@ def run_tests(copy, names):
         del sys.modules[name]
     importlib.invalidate_caches()
     plugin = Outcomes()
-    # the plugin left out collects garbage after each run, half a second with PyTorch loaded
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception", *(str(TESTS / name) for name in names)]
+    # no explanations: of a large set they take minutes; and no plugin that collects garbage after each run
+    quick = ["--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+    arguments = ["-q", *quick, *(str(TESTS / name) for name in names)]
     code = pytest.main(arguments, plugins=[plugin])
     assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"pytest ended with {code!r}"
     modules = [name for name in sys.modules if name.startswith("course_utils")]
