@@ -14,7 +14,7 @@ from torch import Tensor
 
 from course_utils.datasets.base import Dataset
 from course_utils.datasets.names import map_class, vocabulary
-from course_utils.detectors.base import Detector, name_and_digest
+from course_utils.detectors.base import Detector, Learned, name_and_digest
 from course_utils.errors import DataError
 from course_utils.progress import progress
 from course_utils.results import DETECTION, FORMAT, OPTIONAL, TARGET, Row, flat, pack, per_image, unpack
@@ -48,45 +48,21 @@ def evaluate(detector: Detector, dataset: Dataset, *, store: Store | None = None
     if not len(dataset):
         raise DataError(f"{dataset!r} has no images to measure on.")
     store = store or Store()
-    to_data = _translation(detector.classes, dataset.classes)
+    to_data = translation(detector.classes, dataset.classes)
     classes = tuple(name for name in dataset.classes if name in to_data.values())
     if not classes:
         raise DataError(
             f"This {detector.system} knows {', '.join(detector.classes)}, and {dataset!r} has none of them. "
             "Fit it on this data set, or choose another one."
         )
-    config = {name: value for name, value in detector.config.items() if name != "seed"}
-    learned = {name: _digest(value) for name, value in detector.parameters.items()}
-    key = key_of(
-        code=(type(detector), _run, _translation, _relabel),
-        config={
-            "config": config,
-            "device": str(getattr(detector, "device", "cpu")),  # the row holds its seconds
-            "parameters": learned,
-            "knows": detector.classes,
-        },
-        data=name_and_digest(dataset),
-        seed=detector.seed,
-    )
+    key = measuring_key(detector, dataset, (_run, translation, _relabel))
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         detections, seconds, stages = _run(detector, dataset, store, key)
-        origin = {name: value for name, value in detector.trained_on.items() if name != "images"}
-        info = {
+        info = facts_of(detector, dataset, classes, command) | {
             "format": FORMAT,
-            "system": detector.system,
-            "label": _label(detector),
-            "config": detector.config,
-            "trained_on": origin,
-            "learned_from_too": len(set(dataset.image_hashes) & set(detector.trained_on["images"])),
-            "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest},
-            "classes": list(classes),
             "stage_seconds": {stage: spent / len(dataset) for stage, spent in stages.items()},
-            "hardware": hardware(),
-            "versions": {name: version(name) for name in ("course_utils", "numpy", "torch", "torchvision")},
             "key": key,
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "command": command,
         }
         labels = {detector.classes.index(own) + 1: classes.index(name) + 1 for own, name in to_data.items()}
         of_data = {dataset.classes.index(name) + 1: k for k, name in enumerate(classes, 1)}
@@ -95,6 +71,38 @@ def evaluate(detector: Detector, dataset: Dataset, *, store: Store | None = None
         return pack(Row(info, [_relabel(found, labels) for found in detections], targets, seconds))
 
     return unpack(*store.keep("rows", key, make))
+
+
+def measuring_key(learned: Learned, dataset: Dataset, code: tuple[Any, ...]) -> str:
+    """The store's key of what the system does on a data set; ``code`` is what runs it and reads the result."""
+    return key_of(
+        code=(type(learned), *code),
+        config={
+            "config": {name: value for name, value in learned.config.items() if name != "seed"},
+            "device": str(getattr(learned, "device", "cpu")),  # what is measured holds its seconds
+            "parameters": {name: _digest(value) for name, value in learned.parameters.items()},
+            "knows": learned.classes,
+        },
+        data=name_and_digest(dataset),
+        seed=learned.seed,
+    )
+
+
+def facts_of(learned: Learned, dataset: Dataset, classes: Sequence[str], command: str) -> dict[str, Any]:
+    """What is noted with every measurement of a system, whatever its task: where from, on what, with what."""
+    return {
+        "system": learned.system,
+        "label": _label(learned),
+        "config": learned.config,
+        "trained_on": {name: value for name, value in learned.trained_on.items() if name != "images"},
+        "learned_from_too": len(set(dataset.image_hashes) & set(learned.trained_on["images"])),
+        "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest},
+        "classes": list(classes),
+        "hardware": hardware(),
+        "versions": {name: version(name) for name in ("course_utils", "numpy", "torch", "torchvision")},
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": command,
+    }
 
 
 def _run(
@@ -138,8 +146,8 @@ def _relabel(one: dict[str, Tensor], labels: dict[int, int]) -> dict[str, Tensor
     return out | {"labels": torch.tensor([labels[label] for label in out["labels"].tolist()], dtype=torch.int64)}
 
 
-def _translation(own: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
-    """For each class of the detector its name in the data set; left out if there is none."""
+def translation(own: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """For each class that a system knows its name in the data set; left out if there is none."""
     names = {name: name for name in own if name in wanted}
     known = [next((v for v in ("toyvoc", "voc", "coco") if set(c) <= set(vocabulary(v))), None) for c in (own, wanted)]
     if None not in known:
@@ -155,7 +163,7 @@ def _digest(values: Tensor) -> str:
     return hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode() + content.numpy().tobytes()).hexdigest()
 
 
-def _label(detector: Detector) -> str:
+def _label(detector: Learned) -> str:
     """``system`` alone in its usual configuration, else followed by what differs."""
     usual = type(detector)().config
     changed = [f"{name}={value}" for name, value in detector.config.items() if value != usual[name]]

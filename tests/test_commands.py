@@ -1,6 +1,7 @@
 """``course train``, ``evaluate`` and ``detect``, end to end on a small VOC folder and on real photographs."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from PIL import Image
 from tiny_voc import write_tiny_voc
 
 from course_utils import cli
+from course_utils.commands.systems import settings
+from course_utils.errors import CourseError
 
 KEYS = {"task", "system", "data", "split", "n_images", "classes", "seconds_per_image", "metrics", "command"}
 
@@ -119,3 +122,18 @@ def test_real_photographs(shared, capsys):
     assert set(found["metrics"]["mAP_classes"]) == {"cat", "cow", "dog", "horse", "person", "sheep"}
     low, high = found["metrics"]["mAP_interval"]
     assert 0 <= low < found["metrics"]["mAP"] < high < 0.2  # it has not looked at a single picture
+
+
+def test_any_setting_of_a_system_can_be_given_and_none_that_it_has_not():
+    def of(*texts):
+        return settings(Namespace(system="dpm", seed=None, set=list(texts)), ("seed",))
+
+    assert of("parts=6", "mirrored=false", 'only=["cat"]', "C=0.1") == {
+        "parts": 6, "mirrored": False, "only": ["cat"], "C": 0.1,
+    }  # fmt: skip
+    assert settings(Namespace(system="localization", set=["weights=a/b.npz"]), ()) == {"weights": "a/b.npz"}
+    for wrong in ("part=6", "parts", "parts="):
+        with pytest.raises(CourseError, match=r"--set part.*wanted NAME=VALUE, .* aspects, mirrored, parts"):
+            of(wrong)
+    with pytest.raises(CourseError, match="dpm has no setting 'epochs'; leave out --epochs"):
+        settings(Namespace(system="dpm", epochs=3, set=[]), ("epochs",))

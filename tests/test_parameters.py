@@ -17,7 +17,8 @@ def test_only_systems_ship():
     assert {path.stem for path in FILES} <= set(SYSTEMS) and FILES
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+# the stand-in's are tested with it: here its data would have to be drawn, which takes minutes
+@pytest.mark.parametrize("path", [p for p in FILES if SYSTEMS[p.stem].data != "toynet"], ids=lambda path: path.stem)
 def test_origin_and_configuration(path):
     detector = load_detector(path)
     assert detector.system == path.stem and detector.config == detector_class(path.stem)().config

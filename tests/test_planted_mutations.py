@@ -9,12 +9,23 @@ import sys
 from pathlib import Path
 
 import planted_dpm
+import planted_localization
+import planted_networks
+import planted_overfeat
+import planted_pose
 import planted_ruler
 import pytest
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "course_utils"
-TABLES = {"ruler": planted_ruler.TABLE, "dpm": planted_dpm.TABLE}
+TABLES = {
+    "ruler": planted_ruler.TABLE,
+    "dpm": planted_dpm.TABLE,
+    "networks": planted_networks.TABLE,
+    "localization": planted_localization.TABLE,
+    "pose": planted_pose.TABLE,
+    "overfeat": planted_overfeat.TABLE,
+}
 ALL = [mutation for table in TABLES.values() for mutation in table]
 
 

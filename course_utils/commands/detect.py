@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from course_utils.commands.systems import (
+    add_device,
     add_json,
     add_origin,
     add_system,
@@ -12,8 +13,9 @@ from course_utils.commands.systems import (
     learned_option,
     natural,
     print_json,
-    ready_detector,
+    ready_system,
 )
+from course_utils.detectors import SYSTEMS, detector_class
 from course_utils.errors import CourseError
 
 HELP = "Detect objects in a photograph and draw them."
@@ -33,20 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", help="data set to learn from (default: the system's own, mostly toyvoc)")
     add_origin(parser)
+    add_device(parser)
     add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Print and draw the best detections."""
+    from course_utils.detectors.base import Detector
     from course_utils.images import read_image
 
     data = data_of(args)
+    if not issubclass(detector_class(args.system), Detector):
+        raise CourseError(f"{args.system} finds no boxes; its task is {SYSTEMS[args.system].task}.")
     if learned_option(args) and args.data:
         raise CourseError(f"{learned_option(args)} brings what was learned; leave out --data.")
     if args.out and Path(args.out).suffix.lower() not in KINDS:
         raise CourseError(f"--out {args.out}: wanted a file that ends in {', '.join(KINDS)}.")
     image = read_image(args.photo)
-    detector = ready_detector(args, data)
+    detector = ready_system(args, data)
     start = time.perf_counter()
     found = detector.detect(image)
     seconds = time.perf_counter() - start

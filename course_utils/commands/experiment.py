@@ -14,13 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run it, write ``data/results/NAME.json``, print the table."""
     from course_utils.experiments import EXPERIMENTS, run, write_results
-    from course_utils.results import ResultTable
+    from course_utils.results import ResultTable, Row
 
     if args.name in EXPERIMENTS:
         print(
             f"{EXPERIMENTS[args.name].about}: about {EXPERIMENTS[args.name].minutes} minutes on two cores", flush=True
         )
     rows = run(args.name)
-    print(ResultTable(rows))
+    print(ResultTable(rows) if isinstance(rows[0], Row) else "\n\n".join(map(str, rows)))
     print(f"written: {write_results(args.name, rows)}")
     return 0

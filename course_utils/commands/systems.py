@@ -1,6 +1,7 @@
-"""What ``train``, ``evaluate`` and ``detect`` have in common: their arguments, and how a detector comes to be."""
+"""What ``train``, ``evaluate`` and ``detect`` have in common: their arguments, and how a system comes to be."""
 
 import argparse
+import inspect
 import json
 import shlex
 import sys
@@ -12,7 +13,7 @@ from course_utils.files import plain
 
 if TYPE_CHECKING:
     from course_utils.datasets import Dataset
-    from course_utils.detectors.base import Detector
+    from course_utils.detectors.base import Learned
 
 TRAINING_SPLITS = ("fit", "train", "trainval")  # who splits a train list calls the parts fit and holdout: fit first
 TEST_SPLITS = ("test", "holdout", "val")
@@ -21,12 +22,34 @@ TEST_SPLITS = ("test", "holdout", "val")
 def add_system(parser: argparse.ArgumentParser) -> None:
     """The system's name and the seed."""
     known = "; ".join(f"{name} ({system.about})" for name, system in SYSTEMS.items())
-    parser.add_argument("system", metavar="SYSTEM", help=f"name of the detector: {known}")
+    parser.add_argument("system", metavar="SYSTEM", help=f"name of the system: {known}")
     parser.add_argument("--seed", type=natural, metavar="N", help="seed of all randomness (default: 0)")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda, for systems that are networks")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """How to train."""
+    parser.add_argument("--epochs", type=positive, metavar="N", help="how often to go through the data, for networks")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other setting of the system, such as joint=true (localization); may be given several times",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        help="go on where an interrupted training stopped (default), or keep and use no checkpoints",
+    )
+
+
 def add_origin(parser: argparse.ArgumentParser) -> None:
-    """Where the detector's parameters come from."""
+    """Where the system's parameters come from."""
     parser.add_argument("--parameters", metavar="FILE", help="what `course train` saved, instead of training")
     parser.add_argument(
         "--model",
@@ -52,6 +75,36 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def settings(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the options that were given, for the system's constructor.
+
+    Raises `CourseError` for one that the system does not have.
+    """
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    known = inspect.signature(detector_class(args.system)).parameters
+    for name in given:
+        if name not in known:
+            raise CourseError(f"{args.system} has no setting {name!r}; leave out --{name}.")
+    for text in getattr(args, "set", ()):
+        name, _, value = text.partition("=")
+        if name not in known or not value:
+            raise CourseError(
+                f"--set {text}: wanted NAME=VALUE, and the settings of {args.system} are {', '.join(known)}."
+            )
+        try:
+            given[name] = json.loads(value)
+        except json.JSONDecodeError:
+            given[name] = value  # text needs no quotes
+    return given
+
+
 def open_part(data: str, split: str | None, usual: tuple[str, ...], option: str) -> "Dataset":
     """The part of ``data`` called ``split``; if nothing is said, the first of the ``usual`` ones that it has.
 
@@ -74,27 +127,29 @@ def learned_option(args: argparse.Namespace) -> str | None:
     return "--model" if args.model else "--parameters" if args.parameters else None
 
 
-def ready_detector(args: argparse.Namespace, data: str) -> "Detector":
-    """The detector that the arguments mean: from files, or trained on ``data`` (once; the store remembers it)."""
+def ready_system(args: argparse.Namespace, data: str) -> "Learned":
+    """The system that the arguments mean: from files, or trained on ``data`` (once; the store remembers it)."""
     from course_utils.detectors.base import fit_or_recall
 
     system = detector_class(args.system)
     option = learned_option(args)
     if option is None:
         return fit_or_recall(
-            system(seed=args.seed or 0), open_part(data, args.train_split, TRAINING_SPLITS, "--train-split")
+            system(**settings(args, ("seed", "device"))),
+            open_part(data, args.train_split, TRAINING_SPLITS, "--train-split"),
         )
     ignored = [name for name in ("seed", "train_split") if getattr(args, name) is not None]
     if args.parameters and args.model:
         ignored = ["parameters"]
     if ignored:
         raise CourseError(f"{option} brings what was learned; leave out --{ignored[0].replace('_', '-')}.")
+    how = settings(args, ("device",))
     if args.model:
         return system.from_models(args.model)
-    detector = load_detector(args.parameters)
-    if detector.system != args.system:
-        raise CourseError(f"{args.parameters} holds a {detector.system}, not a {args.system}.")
-    return detector
+    learned = load_detector(args.parameters, **how)
+    if learned.system != args.system:
+        raise CourseError(f"{args.parameters} holds a {learned.system}, not a {args.system}.")
+    return learned
 
 
 def data_of(args: argparse.Namespace) -> str:

@@ -4,8 +4,18 @@ import argparse
 import time
 from pathlib import Path
 
-from course_utils.commands.systems import TRAINING_SPLITS, add_json, add_system, data_of, open_part, print_json
-from course_utils.detectors import detector_class
+from course_utils.commands.systems import (
+    TRAINING_SPLITS,
+    add_device,
+    add_json,
+    add_system,
+    add_training,
+    data_of,
+    open_part,
+    print_json,
+    settings,
+)
+from course_utils.detectors import SYSTEMS, detector_class
 from course_utils.paths import build_dir
 
 HELP = "Train a system and save its parameters."
@@ -18,23 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data set: a name or a path (default: the system's own, mostly toyvoc)")
     parser.add_argument("--split", help="part to learn from (default: the first there is of fit, train, trainval)")
     parser.add_argument("--out", metavar="FILE", help="where to save (default: build/SYSTEM.safetensors)")
+    add_training(parser)
+    add_device(parser)
     add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Train, or recall from the store what the same code learned before from the same data; save."""
     from course_utils.detectors.base import fit_or_recall
+    from course_utils.training import joined_processes, processes
 
     data = data_of(args)
+    system = detector_class(args.system)(**settings(args, ("seed", "device", "epochs", "resume")))
     dataset = open_part(data, args.split, TRAINING_SPLITS, "--split")
     start = time.perf_counter()
-    detector = fit_or_recall(detector_class(args.system)(seed=args.seed or 0), dataset)
+    with joined_processes(args.device or "cpu"):
+        learned = fit_or_recall(system, dataset)
+        first = processes()[0] == 0
     seconds = time.perf_counter() - start
+    if not first:
+        return 0
     out = Path(args.out) if args.out else build_dir() / f"{args.system}.safetensors"
-    detector.save(out)
+    learned.save(out)
     if args.json:
         print_json(
-            system=args.system, data=data, split=dataset.split, n_images=len(dataset), classes=detector.classes,
+            task=SYSTEMS[args.system].task, system=args.system, data=data, split=dataset.split,
+            n_images=len(dataset), classes=learned.classes,
             seconds_per_image=None, metrics={}, seconds=seconds, out=str(out),
         )  # fmt: skip
     else:

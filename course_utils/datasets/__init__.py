@@ -8,7 +8,10 @@ from course_utils.joints import JOINTS, LIMBS
 
 __all__ = ["DATASETS", "JOINTS", "LIMBS", "Dataset", "open_dataset", "splits"]
 
-DATASETS = ("toyvoc", "toyvoc-small", "toynet", "voc2007", "voc2012", "photographs", "lfw_faces", "faces")
+DATASETS = (
+    "toyvoc", "toyvoc-small", "toyvoc-closeups", "toyvoc-small-closeups", "toynet", "voc2007", "voc2012", "photographs",
+    "lfw_faces", "faces",
+)  # fmt: skip
 
 
 def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: bool = True) -> Dataset:
@@ -21,6 +24,10 @@ def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: 
     """
     # the readers are imported on demand: none needs the others' libraries
     name = str(name_or_path)
+    if name in ("toyvoc-closeups", "toyvoc-small-closeups"):
+        from course_utils.datasets.single import Closeups
+
+        return Closeups(open_dataset(name.removesuffix("-closeups"), split))
     if name in ("toyvoc", "toyvoc-small", "toynet"):
         from course_utils.datasets.toyvoc import open_world
 
@@ -62,6 +69,8 @@ def open_dataset(name_or_path: str | Path, split: str | None = None, *, strict: 
 def splits(name_or_path: str | Path) -> tuple[str, ...]:
     """The parts that `open_dataset` knows of a data set, by name; none for what is all in one."""
     name = str(name_or_path)
+    if name in ("toyvoc-closeups", "toyvoc-small-closeups"):
+        return splits(name.removesuffix("-closeups"))
     if name in ("toyvoc", "toyvoc-small", "toynet"):
         from course_utils.datasets.toyvoc import splits_of
 

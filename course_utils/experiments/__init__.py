@@ -45,6 +45,13 @@ EXPERIMENTS = {
         60,
         details="course_utils.experiments.dpm_backprop:details",
     ),
+    "localization": Experiment(
+        "course_utils.experiments.localization:run",
+        "localization: stages, frozen or joint, pretrained or random",
+        15,
+        details="course_utils.experiments.localization:details",
+    ),
+    "pose": Experiment("course_utils.experiments.pose:run", "pose on ToyVOC: stages, seeds, random beginnings", 15),
 }
 
 
@@ -81,12 +88,10 @@ def summary(row: Row) -> dict[str, Any]:
         "command",
     )
     facts = {key: row.info[key] for key in kept}
-    return facts | {
-        "n_images": len(row.targets),
-        "seconds_per_image": row.seconds_per_image,
-        "metrics": row.metrics,
-        "interval": list(row.interval),
-    }
+    facts |= {"seconds_per_image": row.seconds_per_image, "metrics": row.metrics}
+    if isinstance(row, Row):  # other tasks keep their intervals among their metrics
+        facts |= {"n_images": len(row.targets), "interval": list(row.interval)}
+    return facts
 
 
 def write_results(name: str, rows: Sequence[Row]) -> Path:
