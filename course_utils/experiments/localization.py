@@ -1,0 +1,95 @@
+"""Where may a box head be attached, and what do pretrained weights and joint training bring? On ToyVOC's close-ups.
+
+Stages: linear heads, solved, at each stage of the stand-in, pretrained and with random weights of three seeds.
+Training: heads alone or everything, from pretrained or random weights, three seeds each. Two processes, one thread
+each.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.datasets import open_dataset
+from course_utils.detectors.base import fit_or_recall
+from course_utils.detectors.localization import Localization
+from course_utils.localization.data import Examples
+from course_utils.localization.evaluation import evaluate
+from course_utils.localization.judging import NAMES, judge, mean_interval
+from course_utils.localization.stages import closed_form
+from course_utils.results import Row
+from course_utils.timing import limited_threads
+
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+SEEDS = (0, 1, 2)
+DATA = "toyvoc-closeups"
+
+
+class SolvedLocalization(Localization):
+    """Both heads linear, on the same frozen stage, solved instead of trained.
+
+    Parameters
+    ----------
+    stage, random, seed
+        As for `Localization`; the seed is that of random weights.
+    guesses : int
+        Set by `evaluate`.
+    """
+
+    system = "localization_solved"
+
+    def __init__(self, *, stage: str = "conv5", random: bool = False, guesses: int = 1, seed: int = 0) -> None:
+        super().__init__(stage=stage, random=random, hidden=0, guesses=guesses, seed=seed)
+
+    def _top(self, stage: str) -> str:
+        return stage
+
+    def _train_heads(self, data: Examples) -> None:
+        at, top = self.model.features(data.pixels)
+        self._solve(self.model.box.layers[-1], at, data.boxes)
+        self._solve(self.model.what, top, F.one_hot(data.labels - 1, len(self.classes)))
+
+    def _solve(self, head: nn.Linear, features: torch.Tensor, targets: torch.Tensor) -> None:
+        weight, bias = closed_form(features, targets)
+        head.load_state_dict({"weight": weight, "bias": bias})
+
+
+def systems() -> list[Localization]:
+    """All that is compared, untrained, in the order of the rows."""
+    solved = [SolvedLocalization(stage=stage) for stage in STAGES]
+    solved += [SolvedLocalization(stage=stage, random=True, seed=seed) for stage in STAGES for seed in SEEDS]
+    trained = [
+        Localization(random=random, joint=joint, seed=seed)
+        for random in (False, True)
+        for joint in (False, True)
+        for seed in SEEDS
+    ]
+    return solved + trained
+
+
+def run() -> list[Row]:
+    """One row on the test part for each of `systems`."""
+    return Parallel(n_jobs=2)(delayed(measure)(system) for system in systems())
+
+
+def measure(system: Localization) -> Row:
+    """The row of one system; what it learned comes from the store if it is there."""
+    with limited_threads(1):
+        fit_or_recall(system, open_dataset(DATA, "train"))
+        return evaluate(system, open_dataset(DATA, "test"), command="course experiment localization").row
+
+
+def details(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each row the shares of right classes, boxes (the class given), both, and both in five guesses.
+
+    Each with its 95 % interval under resampling of the pictures: ``{"box": [share, low, high], ...}``.
+    """
+    found = []
+    for row in rows:
+        judged = judge(row.detections, row.targets)
+        shares = {name: getattr(judged, name) for name in NAMES}
+        found.append({name: [float(values.mean()), *mean_interval(values)] for name, values in shares.items()})
+    return found
