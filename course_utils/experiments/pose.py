@@ -1,0 +1,26 @@
+"""What does each stage of the cascade bring on ToyVOC's persons, how much does the seed matter, and pretraining?"""
+
+from joblib import Parallel, delayed
+
+from course_utils.datasets import open_dataset
+from course_utils.detectors.base import fit_or_recall
+from course_utils.pose.cascade import DeepPose
+from course_utils.pose.evaluation import Poses, evaluate
+from course_utils.timing import limited_threads
+
+SEEDS = (0, 1, 2)
+SETTINGS = tuple({"seed": seed} for seed in SEEDS) + tuple(
+    {"seed": seed, "pretrained": False, "stages": 1} for seed in SEEDS
+)
+
+
+def run() -> list[Poses]:
+    """One result on ToyVOC's test part for each of `SETTINGS`: cascades, then first stages with random beginnings."""
+    return Parallel(n_jobs=2)(delayed(measure)(**setting) for setting in SETTINGS)
+
+
+def measure(**setting: int | bool) -> Poses:
+    """Train, on one thread, and measure every stage."""
+    with limited_threads(1):
+        pose = fit_or_recall(DeepPose(**setting), open_dataset("toyvoc", "train"))
+        return evaluate(pose, open_dataset("toyvoc", "test"), command="course experiment pose")
