@@ -1,0 +1,1 @@
+"""OverFeat: a classifier of windows that is run over whole pictures, and its boxes merged."""
