@@ -13,12 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_utils.datasets.base import Dataset
+from course_utils.datasets.single import largest_object
 from course_utils.detectors.base import Learned, check_image, learning_key
 from course_utils.errors import DataError
 from course_utils.evaluation import facts_of, measuring_key, translation
+from course_utils.localization.data import examples
 from course_utils.networks.backbone import normalized, resized
 from course_utils.networks.standin import INPUT, StandIn
 from course_utils.progress import progress
+from course_utils.results import Measured
 from course_utils.store import Store
 from course_utils.training import adamw, check_device, minibatches, train, warm_cosine
 
@@ -67,7 +70,8 @@ class Classifier(Learned):
         self.device = check_device(device)
 
     def _fit(self, dataset: Dataset) -> None:
-        pixels, boxes, labels = main_objects(dataset, INPUT)
+        data = examples(dataset, INPUT)
+        pixels, boxes, labels = data.pixels, data.boxes, data.labels
         size = min(self.batch, len(labels))
         network = initial(len(self.classes), self.seed)
 
@@ -131,41 +135,6 @@ def initial(n_classes: int, seed: int) -> StandIn:
         return StandIn(n_classes)
 
 
-def main_object(target: dict[str, Tensor]) -> int | None:
-    """Number of the largest object that is not difficult; None if there is none."""
-    boxes = target["boxes"]
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1).masked_fill(target["difficult"], -1)
-    return int(area.argmax()) if len(area) and area.max() > 0 else None
-
-
-def main_objects(dataset: Dataset, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Each picture with its largest object that is not difficult; pictures without one are left out.
-
-    Returns
-    -------
-    pixels : Tensor
-        uint8 ``(N, 3, size, size)``, all in memory.
-    boxes : Tensor
-        float32 ``(N, 4)``: x1 y1 x2 y2 in parts of the picture, 0 to 1.
-    labels : Tensor
-        int64 ``(N,)`` from 1. Raises `DataError` if there are none.
-    """
-    pixels, boxes, labels = [], [], []
-    with dataset.masks_left_out():
-        for i in progress(range(len(dataset)), f"reading {dataset.name}"):
-            target = dataset.target(i)
-            main = main_object(target)
-            if main is not None:
-                image = dataset.image(i)
-                height, width = image.shape[:2]
-                pixels.append(resized([image], size))
-                boxes.append(target["boxes"][main] / torch.tensor([width, height, width, height]))
-                labels.append(int(target["labels"][main]))
-    if not labels:
-        raise DataError(f"{dataset!r} has no object that is not difficult: nothing to learn from.")
-    return torch.cat(pixels), torch.stack(boxes), torch.tensor(labels)
-
-
 def varied(pixels: Tensor, boxes: Tensor, rng: np.random.Generator) -> Tensor:
     """Pictures as training sees them: a part that holds the object, mirrored or not, in other colours; normalized.
 
@@ -211,7 +180,7 @@ def varied(pixels: Tensor, boxes: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class Classified:
+class Classified(Measured):
     """What a classifier said about each picture of a data set.
 
     Attributes
@@ -230,15 +199,6 @@ class Classified:
     probabilities: Tensor
     labels: Tensor
     seconds: Tensor
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.info["classes"])
-
-    @property
-    def seconds_per_image(self) -> float:
-        """Median over the images."""
-        return float(np.median(self.seconds))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -297,7 +257,7 @@ def _run(learned: Classifier, dataset: Dataset, names: dict[str, str]) -> dict[s
     with dataset.masks_left_out():
         for i in progress(range(len(dataset)), f"{learned.system} on {dataset.name}"):
             target = dataset.target(i)
-            main = main_object(target)
+            main = largest_object(target)
             name = None if main is None else names.get(dataset.classes[int(target["labels"][main]) - 1])
             if name is None:
                 continue

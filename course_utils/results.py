@@ -38,8 +38,32 @@ TARGET = ("boxes", "labels", "difficult")
 OPTIONAL = ("iscrowd", "area")
 
 
+class Measured:
+    """What the results of all tasks have in common; a subclass is a dataclass with these two fields.
+
+    Attributes
+    ----------
+    info : dict
+        With ``classes``, see `Row`.
+    seconds : Tensor
+        float32 ``(N,)``: of each measurement.
+    """
+
+    info: dict[str, Any]
+    seconds: Tensor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.info["classes"])
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Median over the measurements: images, or persons where those are looked at one by one."""
+        return float(np.median(self.seconds))
+
+
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Row(Measured):
     """What one detector found on one part of a data set.
 
     Attributes
@@ -63,15 +87,6 @@ class Row:
     def name(self) -> str:
         """The system, and what sets it apart: its configuration where it is not the usual one."""
         return self.info["label"]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.info["classes"])
-
-    @property
-    def seconds_per_image(self) -> float:
-        """Median over the images."""
-        return float(np.median(self.seconds))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

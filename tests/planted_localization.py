@@ -6,8 +6,8 @@ TABLE = [
     Mutation(
         "the smallest object instead of the largest",
         "datasets/single.py",
-        "self._object.append(int(area.argmax()))",
-        "self._object.append(int(area.argmin()))",
+        "return int(area.argmax())",
+        "return int(area.argmin())",
         "test_localization.py::test_the_largest_object_that_is_not_difficult",
     ),
     Mutation(

@@ -88,13 +88,6 @@ TABLE = [
         "test_training.py::test_two_processes_learn_what_one_learns",
     ),
     Mutation(
-        "difficult objects name a picture",
-        "classification.py",
-        '.prod(1).masked_fill(target["difficult"], -1)',
-        ".prod(1)",
-        "test_classification.py::test_the_largest_object_that_is_not_difficult_counts",
-    ),
-    Mutation(
         "what training sees misses the object",
         "classification.py",
         "place = centre + rng",

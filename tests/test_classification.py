@@ -10,13 +10,15 @@ from tiny_voc import tiny_voc, write_tiny_voc
 
 from course_utils import classification, cli
 from course_utils.bundle import read_info
-from course_utils.classification import Classified, Classifier, evaluate, main_object, main_objects, varied
+from course_utils.classification import Classified, Classifier, evaluate, varied
 from course_utils.datasets import open_dataset
 from course_utils.datasets.base import Dataset, make_target
+from course_utils.datasets.single import largest_object
 from course_utils.datasets.toyvoc import NET_CLASSES, Recipe, draw
 from course_utils.detectors import SYSTEMS, load_detector
 from course_utils.detectors.base import fit_or_recall
 from course_utils.errors import CourseError, DataError
+from course_utils.localization.data import examples
 from course_utils.networks import open_backbone
 from course_utils.networks.backbone import normalized, resized
 from course_utils.paths import repo_root
@@ -74,14 +76,15 @@ def test_the_largest_object_that_is_not_difficult_counts():
     boxes = [(0, 0, 10, 10), (0, 0, 20, 30), (5, 5, 45, 20), (0, 0, 90, 90)]
     target = make_target(boxes, [1, 2, 3, 4], difficult=[False, False, False, True])
     areas = [w * h for w, h in ((10, 10), (20, 30), (40, 15))]
-    assert areas[1] == areas[2] and main_object(target) == 1
-    assert main_object(make_target(boxes[:1], [1], difficult=[True])) is None
-    assert main_object(make_target([], [])) is None
+    assert areas[1] == areas[2] and largest_object(target) == 1
+    assert largest_object(make_target(boxes[:1], [1], difficult=[True])) is None
+    assert largest_object(make_target([], [])) is None
 
 
 def test_pictures_boxes_and_labels_belong_together(tmp_path):
     data = tiny_voc(tmp_path / "voc")
-    pixels, boxes, labels = main_objects(data, 64)
+    found = examples(data, 64)
+    pixels, boxes, labels = found.pixels, found.boxes, found.labels
     place = 0
     for i in range(len(data)):
         image, target = data[i]

@@ -15,6 +15,12 @@ from course_utils.errors import DataError
 CLOSEUP = (0.4, 0.9)  # longer side of the object in a close-up, in parts of the window's
 
 
+def largest_object(target: dict[str, Tensor]) -> int | None:
+    """Number of the largest object that is not difficult, the first of equally large ones; None if there is none."""
+    area = box_area(target["boxes"]).masked_fill(target["difficult"], -1)
+    return int(area.argmax()) if len(area) and area.max() > 0 else None
+
+
 class LargestObject(Dataset):
     """A data set with one object per picture: the largest that is not difficult.
 
@@ -30,11 +36,10 @@ class LargestObject(Dataset):
         self._whole, self._picture, self._object = dataset, [], []
         with dataset.masks_left_out():
             for i in range(len(dataset)):
-                target = dataset.target(i)
-                area = box_area(target["boxes"]).masked_fill(target["difficult"], -1)
-                if len(area) and area.max() > 0:
+                largest = largest_object(dataset.target(i))
+                if largest is not None:
                     self._picture.append(i)
-                    self._object.append(int(area.argmax()))
+                    self._object.append(largest)
         if not self._picture:
             raise DataError(f"{dataset!r} has no object that is not difficult, so there is nothing to localize.")
         ids = [dataset.ids[i] for i in self._picture]

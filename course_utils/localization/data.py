@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from course_utils.datasets.base import Dataset
 from course_utils.datasets.single import LargestObject
 from course_utils.networks.backbone import normalized, resized
+from course_utils.progress import progress
 
 SMALLEST = 0.01  # least side of a box that `proper` makes, in parts of the picture's
 ZOOM = (0.7, 1.0)  # side of the window that `varied` cuts out, in parts of the picture's
@@ -116,7 +117,8 @@ def examples(dataset: Dataset, size: int) -> Examples:
     one = dataset if isinstance(dataset, LargestObject) else LargestObject(dataset)
     pixels, boxes, labels = [], [], []
     with one.masks_left_out():
-        for image, target in one:
+        for i in progress(range(len(one)), f"reading {one.name}"):
+            image, target = one[i]
             pixels.append(resized([image], size))
             boxes.append(to_unit(target["boxes"], torch.tensor(image.shape[:2])))
             labels.append(target["labels"])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +14,14 @@ from course_utils.pose.cascade import DeepPose
 from course_utils.pose.measures import LIMB_KINDS, Shares, pck, pcp, shares
 from course_utils.pose.people import People
 from course_utils.progress import progress
+from course_utils.results import Measured
 from course_utils.store import Store
 
 FORMAT = "poses 1"
 
 
 @dataclass(frozen=True)
-class Poses:
+class Poses(Measured):
     """What each stage found of each person, whose true box was given.
 
     Attributes
@@ -40,15 +40,6 @@ class Poses:
     found: Tensor
     joints: Tensor
     seconds: Tensor
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.info["classes"])
-
-    @property
-    def seconds_per_image(self) -> float:
-        """Median over the persons."""
-        return float(np.median(self.seconds))
 
     @cached_property
     def stages(self) -> list[dict[str, Shares]]:
