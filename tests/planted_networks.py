@@ -32,6 +32,27 @@ TABLE = [
         "test_networks.py::test_preprocessing_equals_pillow_and_a_formula",
     ),
     Mutation(
+        "a network without padding has odd strides",
+        "networks/backbone.py",
+        "return power if cells <= -(-size // power) else size // cells",
+        "return size // cells",
+        "test_networks.py::test_a_stride_is_a_power_of_two_but_for_patches_of_14",
+    ),
+    Mutation(
+        "another normalization is forgotten to be centred",
+        "networks/families.py",
+        "(mean - new_mean) / new_std",
+        "new_mean / new_std",
+        "test_networks.py::test_networks_of_another_normalization_get_theirs",
+    ),
+    Mutation(
+        "the answer is read from the last patch",
+        "networks/families.py",
+        "patches), dim=1))[:, 0]",
+        "patches), dim=1))[:, -1]",
+        "test_networks.py::test_other_families_are_cut_as_well",
+    ),
+    Mutation(
         "parameters of another shape are let through",
         "networks/files.py",
         "if own[name].shape != state[name].shape:",

@@ -109,4 +109,11 @@ TABLE = [
         "values = hits.double().numpy().reshape(-1, 1)",
         "test_pose.py::test_what_belongs_to_a_person_is_drawn_together",
     ),
+    Mutation(
+        "a gain is turned round",
+        "pose/evaluation.py",
+        "shares(hits(found, joints) - hits(before, joints))",
+        "shares(hits(before, joints) - hits(found, joints))",
+        "test_pose.py::test_what_is_gained_is_the_difference_and_its_interval_is_paired",
+    ),
 ]

@@ -17,6 +17,8 @@ from torch import nn
 from course_utils.bundle import write_bundle
 from course_utils.errors import CourseError, DataError
 from course_utils.networks import StandIn, open_backbone
+from course_utils.networks.backbone import _stride
+from course_utils.networks.families import parts_of, untrained
 from course_utils.networks.files import load_strictly, read_weights
 
 SMALL = "squeezenet1_1"  # 5 MB
@@ -69,13 +71,88 @@ def test_stages_one_after_the_other_are_the_network(backbones, name):
         assert torch.equal(backbone.between(backbone.features(x, first), first, last), backbone.features(x, last))
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg16_bn", "resnext50_32x4d", "efficientnet_b0", "convnext_tiny"])
+OTHERS = (
+    "vgg11_bn", "resnext50_32x4d", "efficientnet_b0", "convnext_tiny", "densenet121", "googlenet",
+    "inception_v3", "maxvit_t", "mnasnet0_5", "regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t", "swin_v2_t", "vit_b_32",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_families_are_cut_as_well(name):
     backbone = open_backbone(name, random=True)
-    x = torch.randn(1, 3, 64, 64)
+    torch.manual_seed(0)
+    for p in backbone.parameters():  # a vision transformer's head begins with zeros
+        if p.ndim > 1 and not p.any():
+            nn.init.normal_(p, std=0.1)
+    size = backbone.input_size if name in ("maxvit_t", "vit_b_32") else 96  # these two take no other
+    x = torch.randn(1, 3, size, size)
     with torch.no_grad():
-        torch.testing.assert_close(backbone(x), backbone.network(x))
-    assert [s.stride for s in backbone.stages if s.stride] == sorted(s.stride for s in backbone.stages if s.stride)
+        whole = backbone.network(x)
+        close = {"atol": 1e-4 * whole.std().item(), "rtol": 0}  # of deep random networks the scores differ by little
+        assert whole.std() > 0
+        torch.testing.assert_close(backbone(x), whole, **close)
+        for stage in backbone.stages:
+            y = backbone.features(x, stage.name)
+            assert y.shape[1] == stage.channels and y.ndim == (4 if stage.stride else 2)
+        torch.testing.assert_close(backbone.between(y, stage.name), whole, **close)
+    strides = [s.stride for s in backbone.stages if s.stride]
+    assert strides == sorted(strides) and strides[-1] in (16, 32)
+
+
+# these decide things by numbers while they are built, which the device without numbers does not have
+ON_META = [
+    n for n in torchvision.models.list_models(torchvision.models) if not n.startswith(("maxvit", "regnet", "swin"))
+]
+
+
+@pytest.mark.parametrize("name", ON_META)
+def test_every_classifier_of_torchvision_is_cut(name):
+    size = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    with torch.device("meta"):
+        network = untrained(name, size).eval()
+        x = torch.zeros(1, 3, size, size)
+        for part in parts_of(name, network).values():
+            x = nn.Sequential(*part)(x)
+    assert x.shape == (1, 1000)
+
+
+def test_a_stride_is_a_power_of_two_but_for_patches_of_14():
+    for size, cells, stride in (
+        (224, 13, 16),
+        (227, 13, 16),
+        (299, 147, 2),
+        (240, 8, 32),
+        (300, 10, 32),
+        (518, 37, 14),
+    ):
+        assert _stride(size, cells) == stride
+
+
+def test_a_vision_transformer_takes_one_size_only():
+    backbone = open_backbone("vit_b_32", random=True)
+    with pytest.raises(CourseError, match="positions for 49 patches, and the pictures have 9"):
+        backbone(torch.zeros(1, 3, 96, 96))
+
+
+def test_networks_of_another_normalization_get_theirs(backbones, monkeypatch):
+    """inception_v3 brings it along; what the weights say of any other is read from them."""
+    x = torch.randn(1, 3, 96, 96)
+    pixels = x * torch.tensor([0.229, 0.224, 0.225])[:, None, None] + torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    seen = []
+    inception = open_backbone("inception_v3", random=True)
+    inception.network.Conv2d_1a_3x3.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    inception(x)
+    usual = torchvision.models.get_model_weights(SMALL).DEFAULT.transforms
+    monkeypatch.setattr(
+        torchvision.models.get_model_weights(SMALL).DEFAULT.__class__, "transforms",
+        property(lambda self: lambda: usual(mean=(0.5,) * 3, std=(0.5,) * 3)),
+    )  # fmt: skip
+    other = open_backbone(SMALL, random=True)
+    other.network.features[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    other(x)
+    for one in seen:
+        torch.testing.assert_close(one, (pixels - 0.5) / 0.5, atol=1e-5, rtol=0)
+    assert len(seen) == 2
 
 
 def test_the_standin_is_cut_where_the_course_says(backbones):
@@ -276,6 +353,14 @@ def test_parameters_that_do_not_fit_are_never_loaded_in_part(state, tmp_path, nu
     assert equal(network, before)
 
 
+def test_a_file_in_the_data_folder_is_found_by_its_name(state, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    save_file(state, tmp_path / "mine.safetensors")
+    assert equal(open_backbone(SMALL, weights="mine.safetensors").network, state)
+    with pytest.raises(DataError, match=r"There is no file yours\.safetensors"):
+        open_backbone(SMALL, weights="yours.safetensors")
+
+
 def test_another_networks_file_is_told(state, tmp_path):
     torch.save(state, tmp_path / "s.pth")
     with pytest.raises(DataError, match=r"no file of ResNet .*choose the file of this very network"):
@@ -325,8 +410,8 @@ def test_without_file_and_network_one_error_says_what_goes_where(downloads, monk
 
 def named_weights(monkeypatch, url):
     """Weights of that address in place of torchvision's."""
-    weights = torchvision.models.get_model_weights(SMALL)
-    one = type("Weights", (), {"url": url, "meta": weights.DEFAULT.meta})()
+    real = torchvision.models.get_model_weights(SMALL).DEFAULT
+    one = type("Weights", (), {"url": url, "meta": real.meta, "transforms": real.transforms})()
     table = type("Table", (list,), {"DEFAULT": one})([one])
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: table)
 
@@ -354,8 +439,8 @@ def test_a_downloaded_file_is_used_if_its_hash_is_right(downloads, monkeypatch, 
 def test_unknown_names_are_told():
     with pytest.raises(CourseError, match=r"no network 'resnet19'.*resnet18"):
         open_backbone("resnet19")
-    with pytest.raises(CourseError, match=r"where to cut vit_b_16"):
-        open_backbone("vit_b_16", random=True)
+    with pytest.raises(CourseError, match=r"where to cut newnet5. .*alexnet, convnext"):
+        parts_of("newnet5", nn.Sequential())
     with pytest.raises(CourseError, match="takes no weights"):
         open_backbone("resnet18", random=True, weights="x")
 

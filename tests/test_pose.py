@@ -28,7 +28,7 @@ from course_utils.pose.cascade import (
     refinement_loss,
     simulated,
 )
-from course_utils.pose.evaluation import evaluate, stage_shares
+from course_utils.pose.evaluation import evaluate, gained, stage_shares
 from course_utils.pose.geometry import (
     MIRROR,
     crops,
@@ -359,6 +359,24 @@ def test_shares_by_kind_of_limb():
     assert got["PCP"].mean == pytest.approx(limbs.nanmean().item())
 
 
+def test_what_is_gained_is_the_difference_and_its_interval_is_paired():
+    joints, found = random_people()
+    before = found + 3 * torch.randn(found.shape)
+    got = gained(found, before, joints)
+    for name, hits in (("PCP", pcp), ("PCK", pck)):
+        after, then = hits(found, joints), hits(before, joints)
+        assert got[name].mean == pytest.approx((after.nanmean() - then.nanmean()).item(), abs=1e-6)
+        # one person after another by hand, the same persons for both
+        rng = np.random.default_rng(1)
+        draws = [rng.integers(len(found), size=len(found)) for _ in range(2000)]
+        by_hand = np.quantile([(after[i].nanmean() - then[i].nanmean()).item() for i in draws], (0.025, 0.975))
+        width = by_hand[1] - by_hand[0]
+        assert np.allclose((got[name].low, got[name].high), by_hand, atol=0.1 * width)
+    same = gained(found, found, joints)["PCP"]
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert gained(before, found, joints)["PCK"].mean == -got["PCK"].mean
+
+
 # ------------------------------------------------------------------------------------------------------- the system
 
 
@@ -422,7 +440,11 @@ def test_results_are_measured_once_and_say_what_they_are():
     assert torch.equal(poses.found, again.found) and again.info["command"] == "by hand"
     assert poses.found.shape == (2, 5, 14, 2) and poses.metrics["n_persons"] == 5
     assert poses.metrics["stage 2"]["PCP"] == [getattr(poses.stages[1]["PCP"], k) for k in ("mean", "low", "high")]
-    assert "5 persons" in str(poses) and "Beware" not in str(poses)
+    by_stage = gained(poses.found[1], poses.found[0], poses.joints)
+    assert poses.metrics["stage 2 less stage 1"]["PCK"] == [
+        getattr(by_stage["PCK"], k) for k in ("mean", "low", "high")
+    ]
+    assert "5 persons" in str(poses) and "stage 2 less stage 1: PCP" in str(poses) and "Beware" not in str(poses)
     assert "Beware" in str(evaluate(pose, Painted(8)))
 
 

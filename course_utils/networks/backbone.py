@@ -1,6 +1,5 @@
 """One face for every pretrained classifier: named stages to cut at, preprocessing, and what may be trained."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from torchvision.transforms.v2.functional import normalize, resize, to_dtype
 
 from course_utils.bundle import read_bundle
 from course_utils.errors import CourseError, DataError
+from course_utils.networks.families import Renormalized, parts_of, untrained
 from course_utils.networks.files import downloaded_weights, load_strictly, read_weights
 from course_utils.networks.standin import INPUT, StandIn
-from course_utils.paths import repo_root
+from course_utils.paths import data_dir, repo_root
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB values from 0 to 1
 
@@ -77,9 +77,7 @@ class Backbone(nn.Module):
             x = torch.zeros(1, 3, self.input_size, self.input_size)
             for name, part in self._parts[:-1]:
                 x = part(x)
-                # torchvision's strides are powers of two; maps without padding are a little smaller than size / stride
-                stride = 2 ** round(np.log2(self.input_size / x.shape[-1])) if x.ndim == 4 else 0
-                stages.append(Stage(name, int(stride), x.shape[1]))
+                stages.append(Stage(name, _stride(self.input_size, x.shape[-1]) if x.ndim == 4 else 0, x.shape[1]))
         self.train(training)
         return tuple(stages)
 
@@ -162,6 +160,16 @@ class Backbone(nn.Module):
         return [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
+def _stride(size: int, cells: int) -> int:
+    """Input pixels from one cell to the next, if a picture of ``size`` pixels has so many cells.
+
+    Strides of convolutional networks are powers of two, with a few cells less at the border where nothing is padded. A
+    vision transformer's patches may have 14 pixels; then there are more cells than the power of two allows.
+    """
+    power = int(2 ** round(np.log2(size / cells)))
+    return power if cells <= -(-size // power) else size // cells
+
+
 def resized(images: Sequence[np.ndarray], size: int | tuple[int, int]) -> Tensor:
     """Pictures ``(H, W, 3)`` as one uint8 tensor ``(N, 3, height, width)``, resampled with antialiasing."""
     size = [size, size] if isinstance(size, int) else list(size)
@@ -187,8 +195,8 @@ def open_backbone(
         ``"standin"``, which ships with the course; the file of another stand-in that ``course train standin`` saved;
         or one of torchvision's classification networks by its name there, such as ``"resnet18"``.
     weights : path, optional
-        File with the parameters under torchvision's names: safetensors, a state dict of `torch.save`, or npz. None: the
-        file that torchvision downloaded, or downloads now.
+        File with the parameters under torchvision's names: safetensors, a state dict of `torch.save`, or npz; its name
+        alone is enough where it lies in the data folder. None: the file that torchvision downloaded, or downloads now.
     random : bool
         The same network with random parameters, for comparison.
     seed : int
@@ -229,65 +237,27 @@ def _standin(name: str, weights: str | Path | None, random: bool) -> Backbone:
     return Backbone("standin", network, parts, INPUT, classes).eval()
 
 
+def _placed(weights: str | Path) -> Path:
+    """The file as it is named, or that in the data folder if only that is there."""
+    path, in_data = Path(weights), data_dir() / weights
+    return in_data if in_data.exists() and not path.exists() else path
+
+
 def _of_torchvision(name: str, weights: str | Path | None, random: bool) -> Backbone:
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise CourseError(
             f"There is no network {name!r}: wanted 'standin', the .safetensors file of another stand-in, or a "
             "classification network of torchvision, such as alexnet, resnet18, squeezenet1_0 or vgg16."
         )
-    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
-    network = torchvision.models.get_model(name, weights=None)
-    parts = _parts(name, network)
+    pretrained = torchvision.models.get_model_weights(name).DEFAULT
+    usual = pretrained.transforms()
+    size = usual.crop_size[0]
+    network = untrained(name, size)
+    parts = parts_of(name, network)
+    if (tuple(usual.mean), tuple(usual.std)) != (MEAN, STD):
+        first = next(iter(parts))
+        parts[first] = [Renormalized((MEAN, STD), (usual.mean, usual.std)), *parts[first]]
     if not random:
-        path = Path(weights) if weights is not None else downloaded_weights(name)
+        path = _placed(weights) if weights is not None else downloaded_weights(name)
         load_strictly(network, read_weights(path), path)
-    return Backbone(name, network, parts, 224, meta["categories"]).eval()
-
-
-def _parts(name: str, network: nn.Module) -> dict[str, list[nn.Module]]:
-    """Where the families of networks are cut, named as the papers name their layers."""
-    family = re.match(r"[a-z]+", name).group()
-    if family == "alexnet":
-        f, c = list(network.features), list(network.classifier)
-        parts = {"conv1": f[:2], "conv2": f[2:5], "conv3": f[5:8], "conv4": f[8:10], "conv5": f[10:12]}
-        return parts | {
-            "fc6": [f[12], network.avgpool, nn.Flatten(), *c[:3]],
-            "fc7": c[3:6],
-            "fc8": c[6:],
-        }
-    if family == "vgg":
-        blocks: list[list[nn.Module]] = [[]]
-        for module in network.features:  # a pooling begins the next block
-            if isinstance(module, nn.MaxPool2d):
-                blocks.append([])
-            blocks[-1].append(module)
-        c = list(network.classifier)
-        parts = {f"conv{number}": block for number, block in enumerate(blocks[:5], 1)}
-        return parts | {"fc6": [*blocks[5], network.avgpool, nn.Flatten(), *c[:3]], "fc7": c[3:6], "fc8": c[6:]}
-    if family == "squeezenet":
-        f = list(network.features)
-        a, b, c = (i for i, module in enumerate(f) if isinstance(module, nn.MaxPool2d))
-        # the fire modules are numbered from 2 on; each pooling takes a number in f as well
-        parts = {"conv1": f[:a], f"fire{b - a}": f[a:b], f"fire{c - a - 1}": f[b:c], "fire9": f[c:]}
-        return parts | {"conv10": [*network.classifier, nn.Flatten()]}
-    if family in ("resnet", "resnext", "wide"):
-        n = network
-        parts = {"conv1": [n.conv1, n.bn1, n.relu], "layer1": [n.maxpool, n.layer1]}
-        parts |= {"layer2": [n.layer2], "layer3": [n.layer3], "layer4": [n.layer4]}
-        return parts | {"pool": [n.avgpool, nn.Flatten()], "fc": [n.fc]}
-    if family in ("mobilenet", "efficientnet", "convnext"):
-        parts = {f"features{number}": [module] for number, module in enumerate(network.features)}
-        pool = [] if hasattr(network, "avgpool") else [nn.AdaptiveAvgPool2d(1)]
-        return parts | _head(network, pool, family)
-    raise CourseError(
-        f"The course does not know where to cut {name}. It knows the families alexnet, vgg, squeezenet, resnet, "
-        "resnext, wide_resnet, mobilenet, efficientnet and convnext."
-    )
-
-
-def _head(network: nn.Module, pool: list[nn.Module], family: str) -> dict[str, list[nn.Module]]:
-    """Mean over the map and classifier; ConvNeXt normalizes the mean before it becomes a vector."""
-    pool = pool or [network.avgpool]
-    if family == "convnext":
-        return {"pool": [*pool, *network.classifier[:2]], "fc": list(network.classifier[2:])}
-    return {"pool": [*pool, nn.Flatten()], "fc": list(network.classifier)}
+    return Backbone(name, network, parts, size, pretrained.meta["categories"]).eval()

@@ -1,8 +1,9 @@
 """`evaluate` measures a system that finds joints: PCP and PCK of each of its stages."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,18 +49,27 @@ class Poses(Measured):
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """For ``stage 1`` and so on what `stages` has, as [mean, low, high]; and ``n_persons``."""
-        named = {
-            f"stage {k}": {name: [one.mean, one.low, one.high] for name, one in stage.items()}
-            for k, stage in enumerate(self.stages, 1)
+        """For ``stage 1`` and so on what `stages` has, as [mean, low, high]; and ``n_persons``.
+
+        Likewise for ``stage 2 less stage 1`` and so on what `gained` has.
+        """
+        named = {f"stage {k}": stage for k, stage in enumerate(self.stages, 1)}
+        for k, (before, after) in enumerate(pairwise(self.found), 1):
+            named[f"stage {k + 1} less stage {k}"] = gained(after, before, self.joints)
+        return {"n_persons": len(self.joints)} | {
+            key: {name: list(astuple(one)) for name, one in value.items()} for key, value in named.items()
         }
-        return {"n_persons": len(self.joints)} | named
 
     def __str__(self) -> str:
         data, names = self.info["data"], list(self.stages[0])
         lines = [f"{self.info['label']} on {data['name']}/{data['split']}: {len(self.joints)} persons, boxes given"]
         lines += ["".join([f"{'':12s}", *(f"{f'stage {k}':>24s}" for k in range(1, len(self.stages) + 1))])]
         lines += ["".join([f"{name:12s}", *(f"{stage[name]!s:>24s}" for stage in self.stages)]) for name in names]
+        for key, value in self.metrics.items():
+            if "less" in key:
+                lines += [
+                    f"{key}: " + ", ".join("{} {:+.3f} ({:+.3f} to {:+.3f})".format(*(n, *v)) for n, v in value.items())
+                ]
         lines += [f"in brackets 95 % intervals over persons; {self.seconds_per_image:.2g} s per person"]
         if seen := self.info["learned_from_too"]:
             lines += [f"Beware: the system was trained on {seen} of these images."]
@@ -71,6 +81,24 @@ def stage_shares(found: Tensor, joints: Tensor) -> dict[str, Shares]:
     limbs = pcp(found, joints)
     kinds = limbs.split([len(kind) for kind in LIMB_KINDS.values()], 1)
     return {"PCP": shares(limbs), "PCK": shares(pck(found, joints))} | dict(zip(LIMB_KINDS, map(shares, kinds)))
+
+
+def gained(found: Tensor, before: Tensor, joints: Tensor) -> dict[str, Shares]:
+    """How much higher PCP@0.5 and PCK@0.2 of ``found`` are than those of ``before``, on the same persons.
+
+    Parameters
+    ----------
+    found, before : Tensor
+        ``(N, 14, 2)``, of two stages, or of two systems.
+    joints : Tensor
+        ``(N, 14, 3)``, the truth.
+
+    Returns
+    -------
+    dict
+        Differences with their paired 95 % intervals, by the bootstrap over persons.
+    """
+    return {name: shares(hits(found, joints) - hits(before, joints)) for name, hits in (("PCP", pcp), ("PCK", pck))}
 
 
 def evaluate(learned: DeepPose, dataset: Dataset, *, store: Store | None = None, command: str = "") -> Poses:

@@ -73,7 +73,8 @@ class Shares:
 def shares(hits: Tensor, n: int = 1000, seed: int = 0) -> Shares:
     """Share of 1 in ``hits`` ``(N, k)``, NaN left out, and its interval by the bootstrap over the N persons.
 
-    All that belongs to a person is drawn together. NaN if nothing is known.
+    All that belongs to a person is drawn together. NaN if nothing is known. Of the difference between what two systems
+    found of the same persons (-1, 0 or 1) it gives what the first gained, and its paired interval.
     """
     values = hits.double().numpy().reshape(len(hits), -1)
     hit, known = np.nansum(values, 1), (~np.isnan(values)).sum(1)
