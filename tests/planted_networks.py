@@ -60,6 +60,13 @@ TABLE = [
         "test_networks.py::test_files_that_are_no_standin_are_told",
     ),
     Mutation(
+        "older names are not known",
+        "networks/files.py",
+        "for old, new in _OLDER:",
+        "for old, new in _OLDER[:0]:",
+        "test_networks.py::test_whole_files_of_every_kind_of_network_are_loaded",
+    ),
+    Mutation(
         "what is missing stays random",
         "networks/files.py",
         "if missing or unknown or wrong:",

@@ -116,4 +116,25 @@ TABLE = [
         "shares(hits(before, joints) - hits(found, joints))",
         "test_pose.py::test_what_is_gained_is_the_difference_and_its_interval_is_paired",
     ),
+    Mutation(
+        "front and back are exchanged",
+        "pose/geometry.py",
+        "joints[:, SHOULDER, 0] - joints[:, MIRROR[SHOULDER], 0]",
+        "joints[:, MIRROR[SHOULDER], 0] - joints[:, SHOULDER, 0]",
+        "test_pose_drawing.py::test_facing_tells_front_from_behind",
+    ),
+    Mutation(
+        "frames have another colour than their crops",
+        "pose/drawing.py",
+        "_frame(ax, [-0.5, -0.5], [size, size], color)",
+        "_frame(ax, [-0.5, -0.5], [size, size], FRAMES[4])",
+        "test_pose_drawing.py::test_crops_stand_beside_the_picture_in_the_colour_of_their_frame",
+    ),
+    Mutation(
+        "joints that were found count as exchanged",
+        "pose/measures.py",
+        "    missed = pck(found, joints) == 0\n",
+        "    missed = pck(found, joints) >= 0\n",
+        "test_pose.py::test_who_looks_like_the_other_side",
+    ),
 ]

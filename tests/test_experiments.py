@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from tiny_voc import tiny_voc
@@ -112,6 +113,67 @@ def test_dpm_details_are_ap_by_size_and_what_each_step_gains(monkeypatch):
     assert found[0]["gain"]["0.5"]["all"] is None and found[4]["gain"]["0.75"]["large"] is None
     assert found[2]["gain"]["0.5"]["large"] == [0, 0, 0] and found[2]["gain"]["0.75"]["large"] == [1, 1, 1]
     assert found[3]["gain"]["0.5"]["small"] == [1, 1, 1]
+
+
+def test_overfeat_trains_each_network_once_and_then_measures_a_seeds_settings_in_order(monkeypatch):
+    from course_utils.experiments import overfeat
+
+    calls = []
+    monkeypatch.setattr(overfeat, "Parallel", lambda n_jobs: lambda tasks: [f(*args) for f, args, _ in tasks])
+    monkeypatch.setattr(overfeat, "learn", lambda *args: calls.append(args))
+    monkeypatch.setattr(overfeat, "measure", lambda setting, seed: (seed, setting))
+    assert experiments.run("overfeat") == [(seed, setting) for seed in (0, 1, 2) for setting in overfeat.SETTINGS]
+    assert calls == [(setting, seed) for setting in ("as it is", "random weights") for seed in (0, 1, 2)]
+
+
+def test_overfeat_details_compare_with_the_same_seed_as_it_is():
+    from course_utils.experiments import overfeat
+
+    box = (10.0, 10.0, 90.0, 60.0)
+    targets = [make_target([box], [1]) for _ in range(40)]
+
+    def row(found, seed):
+        boxes = [torch.tensor([box]) + (0 if i < found else 200) for i in range(40)]
+        one = [
+            {"boxes": b, "labels": torch.tensor([1]), "scores": torch.tensor([1 - i / 100])}
+            for i, b in enumerate(boxes)
+        ]
+        return Row({"classes": ["thing"], "config": {"seed": seed}}, one, targets, torch.ones(40))
+
+    hits = [[20, 10, 20, 30, 20, 20, 20], [8, 8, 8, 8, 8, 8, 16]]
+    found = overfeat.details([row(n, seed) for seed, counts in enumerate(hits) for n in counts])
+    assert [(one["seed"], one["setting"]) for one in found] == [(seed, s) for seed in (0, 1) for s in overfeat.SETTINGS]
+    assert [one["mAP"]["0.5"] for one in found] == pytest.approx([n / 40 for counts in hits for n in counts])
+    assert found[0]["gain"]["0.5"] is None and found[7]["gain"]["0.75"] is None
+    assert found[1]["gain"]["0.5"][0] == pytest.approx(-0.25) and found[3]["gain"]["0.5"][0] == pytest.approx(0.25)
+    assert found[13]["gain"]["0.75"][0] == pytest.approx(0.2) and found[13]["gain"]["0.75"][1] > 0
+    assert found[2]["gain"]["0.5"] == [0, 0, 0]
+    assert overfeat.ap50_of(*zip(*[(f, t) for f, t in zip(row(20, 0).detections, targets)][:30])) == pytest.approx(
+        2 / 3
+    )
+
+
+def test_pose_details_compare_beginnings_of_one_seed():
+    from course_utils.experiments import pose
+    from course_utils.pose.evaluation import Poses, gained
+
+    rng = np.random.default_rng(0)
+    joints = torch.cat([torch.from_numpy(rng.uniform(0, 100, (30, 14, 2))).float(), torch.full((30, 14, 1), 2.0)], 2)
+
+    def row(noise, seed, pretrained):
+        found = joints[None, ..., :2] + noise * torch.from_numpy(rng.standard_normal((3, 30, 14, 2))).float()
+        return Poses(
+            {"classes": ["person"], "config": {"seed": seed, "pretrained": pretrained}}, found, joints, torch.ones(30)
+        )
+
+    rows = [row(5, 0, True), row(25, 1, True), row(20, 0, False), row(25, 1, False)]
+    found = pose.details(rows)
+    assert found[:2] == [{}, {}]
+    by_hand = gained(rows[0].found[0], rows[2].found[0], joints)
+    assert found[2]["pretrained less random"]["PCP"] == [by_hand["PCP"].mean, by_hand["PCP"].low, by_hand["PCP"].high]
+    assert found[2]["pretrained less random"]["PCK"][1] > 0
+    low, high = found[3]["pretrained less random"]["PCK"][1:]
+    assert low < 0 < high
 
 
 def test_details_are_written_beside_the_summaries(rows, tmp_path, monkeypatch):

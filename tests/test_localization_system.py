@@ -5,15 +5,19 @@ import pytest
 import torch
 from test_localization import Rectangles
 
+from course_utils.datasets.base import make_target
 from course_utils.datasets.single import LargestObject
 from course_utils.detectors.base import learning_key
 from course_utils.detectors.localization import Localization
 from course_utils.errors import CourseError
+from course_utils.experiments import localization_photographs as photographs
 from course_utils.experiments.localization import SolvedLocalization, details, systems
 from course_utils.localization import NAMES, proper, to_pixels
 from course_utils.localization.evaluation import evaluate
+from course_utils.metrics import paired_bootstrap
 from course_utils.networks import open_backbone
 from course_utils.networks.backbone import normalized, resized
+from course_utils.results import Row
 from course_utils.store import Store
 
 ONE = {"most": 1, "size": (128, 128)}
@@ -85,6 +89,25 @@ def test_heads_alone_leave_the_network_as_it_was_and_joint_training_does_not():
         assert not torch.equal(system.model.state_dict()["box.layers.1.weight"], begin["box.layers.1.weight"])
 
 
+def test_joint_training_begins_with_trained_heads_unless_the_network_is_random():
+    data = Rectangles(16, **ONE)
+    how = {"hidden": 0, "stage": "conv2", "resume": False}
+    heads = Localization(**how).fit(data).model.state_dict()
+    still = Localization(**how, joint=True, epochs=1, joint_rate=1e-9).fit(data).model.state_dict()
+    fresh = Localization(**how, epochs=1).fit(data).model.state_dict()
+    for name in ("box.layers.1.weight", "what.weight"):
+        assert torch.allclose(heads[name], still[name], atol=1e-6)
+        assert not torch.allclose(heads[name], fresh[name], atol=1e-6)
+    random = Localization(**how, random=True, joint=True, epochs=1, joint_rate=1e-9).fit(data).model.state_dict()
+    assert random["what.weight"].abs().max() < 1e-6  # as it begins
+
+
+def test_a_vision_transformers_box_is_read_from_its_vector():
+    data = Rectangles(4, **ONE)
+    system = Localization(backbone="vit_b_32", random=True, hidden=0, epochs=1).fit(data)
+    assert system.parameters["model.box.layers.1.weight"].shape == (4, 768)
+
+
 def test_same_seed_same_parameters():
     data = Rectangles(16, **ONE)
     a, b, c = (
@@ -130,6 +153,65 @@ def test_the_experiment_compares_what_its_notebook_draws():
     there = systems()
     assert len(there) == 7 * 4 + 12
     assert len({(type(one).system, str(one.config)) for one in there}) == len(there)
+
+
+def experiment_row(share, *, n=30, draw=0, system="localization", **config):
+    """A row with the very box in about this share of the pictures, and far from the object in the others; and which."""
+    hit = np.random.default_rng(draw).random(n) < share
+    truth = torch.tensor([[0.0, 0, 10, 10]])
+    targets = [make_target(truth.numpy(), [1]) for _ in range(n)]
+    boxes = [truth if one else truth + 50 for one in hit]
+    found = [
+        {"boxes": b.repeat(2, 1), "labels": torch.tensor([1, 2]), "scores": torch.tensor([0.6, 0.4])} for b in boxes
+    ]
+    usual = Localization().config
+    return Row({"classes": ("a", "b"), "system": system, "config": usual | config}, found, targets, torch.ones(n)), hit
+
+
+def test_details_hold_paired_gains_over_the_rows_that_the_notebook_names():
+    solved = "localization_solved"
+    made = [
+        experiment_row(0.9, draw=1, system=solved, stage="conv5"),
+        experiment_row(0.6, draw=2, system=solved, stage="fc7"),
+        experiment_row(0.3, draw=3, system=solved, stage="fc7", random=True),
+        experiment_row(0.5, draw=4),
+        experiment_row(0.8, draw=5, joint=True),
+        experiment_row(0.4, draw=6, random=True, joint=True),
+    ]
+    found = details([row for row, _ in made])
+    assert [list(one["gain"]) for one in found] == [
+        [], ["random fc7 0", "pretrained conv5 0"], [], ["random all 0"], ["pretrained heads 0", "random all 0"], [],
+    ]  # fmt: skip
+    hits = [hit.astype(float) for _, hit in made]
+    for mine, name, other in ((1, "random fc7 0", 2), (1, "pretrained conv5 0", 0), (4, "pretrained heads 0", 3)):
+        difference, low, high = found[mine]["gain"][name]["box"]
+        assert difference == pytest.approx(hits[mine].mean() - hits[other].mean())
+        by_hand = paired_bootstrap(hits[mine], hits[other])
+        assert (low, high) == (by_hand.low, by_hand.high)
+    assert found[3]["box"][0] == pytest.approx(hits[3].mean()) and found[3]["gain"]["random all 0"]["label"] == [
+        0,
+        0,
+        0,
+    ]
+
+
+def test_photographs_are_compared_with_the_mean_box_and_the_heads(monkeypatch, tmp_path):
+    settings = [(setting, seed) for setting in photographs.SETTINGS for seed in photographs.SEEDS]
+    rows = [experiment_row(0.1, system="mean_box")]
+    for k, (setting, seed) in enumerate(settings, 1):
+        rows.append(experiment_row(0.1 + 0.06 * k, draw=k, guesses=18, seed=seed, **photographs.SETTINGS[setting]))
+    found = photographs.details([row for row, _ in rows])
+    assert [one["setting"] for one in found] == ["mean box", *(setting for setting, _ in settings)]
+    hits = [hit.mean() for _, hit in rows]
+    assert list(found[2]["gain"]) == ["mean box"] and list(found[5]["gain"]) == ["mean box", "heads"]
+    assert found[5]["gain"]["heads"]["box"][0] == pytest.approx(hits[5] - hits[2])  # seed 1 of both
+    assert found[12]["gain"]["heads"]["box"][0] == pytest.approx(hits[12] - hits[3])
+    assert found[12]["gain"]["mean box"]["box"][0] == pytest.approx(hits[12] - hits[0])
+    with pytest.raises(CourseError, match="No setting"):
+        photographs.details([rows[0][0], experiment_row(0.5, epochs=3)[0]])
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    with pytest.raises(CourseError, match=r"needs .*voc2012_animals_train, which does not come with the course"):
+        photographs.run()
 
 
 def test_with_real_weights_on_photographs(shared, tmp_path):

@@ -19,7 +19,7 @@ from course_utils.errors import CourseError, DataError
 from course_utils.networks import StandIn, open_backbone
 from course_utils.networks.backbone import _stride
 from course_utils.networks.families import parts_of, untrained
-from course_utils.networks.files import load_strictly, read_weights
+from course_utils.networks.files import downloaded_weights, load_strictly, read_weights
 
 SMALL = "squeezenet1_1"  # 5 MB
 NETWORKS = ("standin", "alexnet", SMALL, "squeezenet1_0", "resnet18", "mobilenet_v3_small")
@@ -106,14 +106,18 @@ ON_META = [
 
 
 @pytest.mark.parametrize("name", ON_META)
-def test_every_classifier_of_torchvision_is_cut(name):
+def test_every_part_of_a_classifier_of_torchvision_stands_once(name):
     size = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
     with torch.device("meta"):
         network = untrained(name, size).eval()
         x = torch.zeros(1, 3, size, size)
-        for part in parts_of(name, network).values():
-            x = nn.Sequential(*part)(x)
+        parts = [nn.Sequential(*part) for part in parts_of(name, network).values()]
+        for part in parts:
+            x = part(x)
     assert x.shape == (1, 1000)
+    used = [id(p) for part in parts for p in part.parameters()]
+    own = [id(p) for key, p in network.named_parameters() if not key.lower().startswith("aux")]
+    assert len(used) == len(set(used)) and set(used) == set(own)
 
 
 def test_a_stride_is_a_power_of_two_but_for_patches_of_14():
@@ -414,6 +418,34 @@ def named_weights(monkeypatch, url):
     one = type("Weights", (), {"url": url, "meta": real.meta, "transforms": real.transforms})()
     table = type("Table", (list,), {"DEFAULT": one})([one])
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: table)
+
+
+def older(name):
+    """A parameter's name in the files that torchvision offers for download."""
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name)
+    return re.sub(r"(encoder_layer_\d+\.mlp)\.3\.", r"\1.linear_2.", name.replace(".mlp.0.", ".mlp.linear_1."))
+
+
+@pytest.mark.parametrize("name", ["densenet121", "googlenet", "mnasnet0_5", "regnet_y_400mf", "swin_t", "vit_b_32"])
+def test_whole_files_of_every_kind_of_network_are_loaded(name, tmp_path):
+    state = open_backbone(name, random=True, seed=1).network.state_dict()
+    save_file({older(key): value.clone() for key, value in state.items()}, tmp_path / "weights")
+    if name in ("densenet121", "vit_b_32"):
+        assert set(map(older, state)) != set(state)
+    assert equal(open_backbone(name, weights=tmp_path / "weights").network, state)
+    save_file({key: value.clone() for key, value in state.items()}, tmp_path / "weights")
+    assert equal(open_backbone(name, weights=tmp_path / "weights").network, state)
+
+
+def test_of_several_sets_those_for_the_same_pictures_are_taken(downloads, monkeypatch):
+    """regnet_y_16gf has one for pictures of 384 px, vgg16 one with another normalization."""
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    downloads.mkdir(parents=True)
+    for name, other in (("regnet_y_16gf", "IMAGENET1K_SWAG_E2E_V1"), ("vgg16", "IMAGENET1K_FEATURES")):
+        weights = torchvision.models.get_model_weights(name)[other]
+        (downloads / weights.url.rsplit("/", 1)[1]).write_bytes(b"parameters")
+        with pytest.raises(CourseError, match=rf"pretrained parameters of {name} are not on this machine"):
+            downloaded_weights(name)
 
 
 def test_a_downloaded_file_is_used_if_its_hash_is_right(downloads, monkeypatch, state, tmp_path):

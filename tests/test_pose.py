@@ -40,7 +40,7 @@ from course_utils.pose.geometry import (
     mirrored,
     normalize,
 )
-from course_utils.pose.measures import LIMB_KINDS, pck, pcp, shares
+from course_utils.pose.measures import LIMB_KINDS, pck, pcp, right_if_exchanged, shares
 from course_utils.pose.people import People
 
 SMALL = {"pretrained": False, "epochs": 2, "refinement_epochs": 1}
@@ -359,9 +359,28 @@ def test_shares_by_kind_of_limb():
     assert got["PCP"].mean == pytest.approx(limbs.nanmean().item())
 
 
+def test_who_looks_like_the_other_side():
+    joints, found = random_people(30)
+    joints[..., 2] = 2
+    half = joints[:, MIRROR, :2].clone()
+    half[15:] = found[15:]  # the first half has all sides exchanged, the rest is noise
+    got = right_if_exchanged(half, joints)
+    wrong = pck(half, joints) == 0
+    for j, name in enumerate(JOINTS):
+        if name[1] != "_":
+            assert got[:, j].isnan().all()
+            continue
+        assert torch.equal(got[:, j].isnan(), ~wrong[:, j]) and (got[:15, j][wrong[:15, j]] == 1).all()
+        other = JOINTS.index({"r": "l", "l": "r"}[name[0]] + name[1:])
+        for i in range(15, 30):
+            if wrong[i, j]:
+                near = (half[i, other] - joints[i, j, :2]).norm() <= 0.2 * diameter(joints[i])
+                assert got[i, j] == float(near)
+
+
 def test_what_is_gained_is_the_difference_and_its_interval_is_paired():
     joints, found = random_people()
-    before = found + 3 * torch.randn(found.shape)
+    before = found + 3 * torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
     got = gained(found, before, joints)
     for name, hits in (("PCP", pcp), ("PCK", pck)):
         after, then = hits(found, joints), hits(before, joints)

@@ -8,7 +8,10 @@ EXAMPLE = "course experiment hog_svm"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``course experiment`` takes."""
-    parser.add_argument("name", metavar="NAME", help="name of the experiment; a wrong one lists them")
+    from course_utils.experiments import EXPERIMENTS
+
+    known = "; ".join(f"{name} ({one.about}; {one.minutes} minutes)" for name, one in EXPERIMENTS.items())
+    parser.add_argument("name", metavar="NAME", help=f"name of the experiment: {known}")
 
 
 def main(args: argparse.Namespace) -> int:

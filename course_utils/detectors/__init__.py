@@ -46,7 +46,7 @@ SYSTEMS = {
     "hog_svm": System("course_utils.detectors.hog_svm:HogSvm", "one HoG template per class, linear SVM"),
     "dpm": System("course_utils.detectors.dpm:Dpm", "mixtures of deformable part models, latent SVM"),
     "overfeat": System("course_utils.detectors.overfeat:OverFeat", "windows of a network run densely, merged greedily"),
-    "faces": System("course_utils.detectors.hog_svm:Faces", "the same for faces", data="faces"),
+    "faces": System("course_utils.detectors.hog_svm:Faces", "hog_svm for faces", data="faces"),
     "standin": System(
         "course_utils.classification:Classifier", "small pretrained classifier", data="toynet", task="classification"
     ),

@@ -38,7 +38,7 @@ class Localization(Detector):
     random : bool
         Begin with a backbone that has never been trained.
     stage : str, optional
-        Where the box head is attached; None: the last stage that is a map, for a vector has lost the places.
+        Where the box head is attached; None: the last stage that is a map (of a vision transformer: its vector).
     hidden : int
         Units in the box head's hidden layer; 0: linear.
     specific : bool
@@ -46,11 +46,11 @@ class Localization(Detector):
     loss : {"l2", "smooth_l1", "giou"}
         Of the boxes.
     joint : bool
-        Train the backbone as well, not the heads alone.
+        After the heads train everything, the backbone as well; all at once if that is random.
     epochs : int, optional
-        None: 40 for heads alone, 15 for all.
-    rate : float
-        The largest learning rate.
+        Of all of it if ``joint``, else of the heads. None: 15 for all, 40 for the heads.
+    rate, joint_rate : float
+        The largest learning rates, of the heads and of all.
     guesses : int
         How many boxes `detect` gives: those of the most probable classes.
     device, seed, resume
@@ -74,6 +74,7 @@ class Localization(Detector):
         joint: bool = False,
         epochs: int | None = None,
         rate: float = 0.01,
+        joint_rate: float = 0.01,
         guesses: int = 1,
         device: str = "cpu",
         seed: int = 0,
@@ -82,14 +83,14 @@ class Localization(Detector):
         super().__init__(seed=seed)
         if loss not in LOSSES:
             raise CourseError(f"The losses of a box are {', '.join(LOSSES)}; got {loss!r}.")
-        if guesses < 1 or hidden < 0 or rate <= 0 or (epochs is not None and epochs < 1):
+        if guesses < 1 or hidden < 0 or min(rate, joint_rate) <= 0 or (epochs is not None and epochs < 1):
             raise CourseError(
-                "Wanted guesses >= 1, hidden >= 0, rate > 0 and epochs >= 1; "
-                f"got {guesses}, {hidden}, {rate} and {epochs}."
+                "Wanted guesses >= 1, hidden >= 0, rate and joint_rate > 0, and epochs >= 1; "
+                f"got {guesses}, {hidden}, {rate}, {joint_rate} and {epochs}."
             )
         self.backbone, self.weights, self.random, self.stage = str(backbone), weights, random, stage
         self.hidden, self.specific, self.loss, self.joint = hidden, specific, loss, joint
-        self.epochs, self.rate, self.guesses = epochs, rate, guesses
+        self.epochs, self.rate, self.joint_rate, self.guesses = epochs, rate, joint_rate, guesses
         self.device, self.resume = check_device(device), resume
 
     # ------------------------------------------------------------------------------------------------- learning
@@ -113,19 +114,22 @@ class Localization(Detector):
         self._build(backbone)
         mean = MeanBox().fit(LargestObject(dataset)).parameters
         data = examples(dataset, backbone.input_size)
+        # heads that learned from a random network's untrained normalization would be lost as soon as that is measured
+        if not (self.joint and self.random):
+            self._train_heads(data)
         if self.joint:
             train_jointly(
-                self.model, data, epochs=self.epochs or 15, loss=self.loss, rate=self.rate, seed=self.seed,
+                self.model, data, epochs=self.epochs or 15, loss=self.loss, rate=self.joint_rate, seed=self.seed,
                 device=self.device, key=learning_key(self, dataset) if self.resume else None,
             )  # fmt: skip
-        else:
-            self._train_heads(data)
         learned = {f"model.{name}": value.detach().cpu() for name, value in self.model.state_dict().items()}
         self.parameters = learned | {f"mean_box.{name}": value for name, value in mean.items()}
 
     def _build(self, backbone: Backbone) -> None:
         """The network with both heads, untrained."""
-        stage = self.stage or next(stage.name for stage in reversed(backbone.stages) if stage.stride)
+        maps = [stage.name for stage in backbone.stages if stage.stride]
+        # a vision transformer's only map is made of raw patches, each seen by itself
+        stage = self.stage or (maps[-1] if len(maps) > 1 else backbone.stages[-1].name)
         self.input_size = backbone.input_size
         with torch.random.fork_rng([]):
             torch.manual_seed(self.seed)
@@ -157,7 +161,7 @@ class Localization(Detector):
             batches,
             lambda model, batch: two_losses(model.heads(*batch[:2]), *batch[2:], self.loss),
             steps=math.ceil(len(boxes) / (2 * BATCH)),
-            epochs=self.epochs or 40,
+            epochs=40 if self.joint else self.epochs or 40,
             optimizer=sgd(self.rate),
             schedule=warm_cosine,
             clip=CLIP,

@@ -32,7 +32,7 @@ from course_utils.overfeat.network import (
     windows_of,
 )
 from course_utils.store import key_of
-from course_utils.training import minibatches, train, warm_cosine
+from course_utils.training import check_device, minibatches, train, warm_cosine
 
 BATCH, RATE = 16, 2e-3
 RIM = 24  # pixels of mean colour around each level: windows may reach over the border of the picture
@@ -87,7 +87,7 @@ class OverFeat(Detector):
             )
         self.pretrained, self.epochs, self.windows = pretrained, epochs, list(windows)
         self.offsets, self.merging = offsets, merging
-        self.device, self.resume = device, resume
+        self.device, self.resume = check_device(device), resume
         self.network: TwoHeads | None = None
 
     # ------------------------------------------------------------------------------------------------- training

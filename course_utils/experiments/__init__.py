@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course_utils.errors import CourseError
 from course_utils.files import atomic_write, plain
 from course_utils.paths import repo_root
-from course_utils.results import Row
+
+if TYPE_CHECKING:
+    from course_utils.results import Row
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,22 @@ EXPERIMENTS = {
         15,
         details="course_utils.experiments.localization:details",
     ),
-    "pose": Experiment("course_utils.experiments.pose:run", "pose on ToyVOC: stages, seeds, random beginnings", 15),
+    "overfeat": Experiment(
+        "course_utils.experiments.overfeat:run",
+        "OverFeat on ToyVOC: seeds, random weights, offsets, sizes, merging",
+        60,
+        details="course_utils.experiments.overfeat:details",
+    ),
+    "pose": Experiment(
+        "course_utils.experiments.pose:run",
+        "pose on ToyVOC: stages, seeds, random beginnings",
+        15,
+        details="course_utils.experiments.pose:details",
+    ),
 }
 
 
-def run(name: str) -> list[Row]:
+def run(name: str) -> "list[Row]":
     """The rows of the experiment ``name``; raises `CourseError` that lists the names there are."""
     if name not in EXPERIMENTS:
         raise CourseError(f"there is no experiment {name!r}. Registered experiments: {', '.join(sorted(EXPERIMENTS))}.")
@@ -72,8 +85,10 @@ def results_file(name: str) -> Path:
     return repo_root() / "data" / "results" / f"{name}.json"
 
 
-def summary(row: Row) -> dict[str, Any]:
+def summary(row: "Row") -> dict[str, Any]:
     """What the course keeps of a row: configuration, origin, figures and interval, without the raw detections."""
+    from course_utils.results import Row  # not before it is needed: the table of experiments is read without torch
+
     kept = (
         "system",
         "label",
@@ -94,7 +109,7 @@ def summary(row: Row) -> dict[str, Any]:
     return facts
 
 
-def write_results(name: str, rows: Sequence[Row]) -> Path:
+def write_results(name: str, rows: "Sequence[Row]") -> Path:
     """Write the summaries of the rows, each with its ``"details"`` if the experiment has some.
 
     NaN, where there was nothing to measure, becomes null.

@@ -18,7 +18,7 @@ from course_utils.detectors.base import fit_or_recall
 from course_utils.detectors.localization import Localization
 from course_utils.localization.data import Examples
 from course_utils.localization.evaluation import evaluate
-from course_utils.localization.judging import NAMES, judge, mean_interval
+from course_utils.localization.judging import gains, judge, shares_of
 from course_utils.localization.stages import closed_form
 from course_utils.results import Row
 from course_utils.timing import limited_threads
@@ -83,13 +83,42 @@ def measure(system: Localization) -> Row:
 
 
 def details(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each row the shares of right classes, boxes (the class given), both, and both in five guesses.
+    """`shares_of` each row, and its `gains` over others: ``{"gain": {"random heads 0": {"box": ..., ...}, ...}}``.
 
-    Each with its 95 % interval under resampling of the pictures: ``{"box": [share, low, high], ...}``.
+    Linear heads are compared with the random networks at the same stage, and with the same network at conv5; whole
+    systems with the heads alone, and with the random beginning, of the same seed; pretrained heads also with the random
+    networks of which all was trained.
     """
+    judged = [judge(row.detections, row.targets) for row in rows]
+    named = {_name(row): one for row, one in zip(rows, judged, strict=True)}
     found = []
-    for row in rows:
-        judged = judge(row.detections, row.targets)
-        shares = {name: getattr(judged, name) for name in NAMES}
-        found.append({name: [float(values.mean()), *mean_interval(values)] for name, values in shares.items()})
+    for row, own in zip(rows, judged, strict=True):
+        others = {" ".join(map(str, name)): named[name] for name in _others(_name(row)) if name in named}
+        found.append(shares_of(own) | {"gain": {name: gains(own, other) for name, other in others.items()}})
     return found
+
+
+def _name(row: Row) -> tuple[str, str, int]:
+    """Beginning, what was trained (or the stage of solved heads), seed."""
+    config = row.info["config"]
+    part = config["stage"] if row.info["system"] == SolvedLocalization.system else "all" if config["joint"] else "heads"
+    return "random" if config["random"] else "pretrained", part, config["seed"]
+
+
+def _others(name: tuple[str, str, int]) -> list[tuple[str, str, int]]:
+    """Names of the rows that `details` compares the row with."""
+    begin, part, seed = name
+    others = []
+    if part in STAGES:
+        if begin == "pretrained":
+            others += [("random", part, other) for other in SEEDS]
+        if part != "conv5":
+            others += [(begin, "conv5", seed)]
+        return others
+    if part == "all":
+        others += [(begin, "heads", seed)]
+    if begin == "pretrained":
+        others += [("random", part, seed)]
+        if part == "heads":
+            others += [("random", "all", other) for other in SEEDS]
+    return others

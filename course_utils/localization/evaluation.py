@@ -9,8 +9,7 @@ from course_utils.datasets.base import Dataset
 from course_utils.datasets.single import LargestObject
 from course_utils.detectors.localization import Localization
 from course_utils.detectors.trivial import MeanBox
-from course_utils.localization.judging import NAMES, judge, mean_interval
-from course_utils.metrics import paired_bootstrap
+from course_utils.localization.judging import NAMES, gains, judge, shares_of
 from course_utils.results import Row
 from course_utils.store import Store
 
@@ -48,17 +47,16 @@ class Localized:
         ``gained`` is the difference with the ends of its interval, from a paired bootstrap over the pictures.
         """
         ours, theirs = (judge(row.detections, row.targets) for row in (self.row, self.mean_box))
-        found = {}
-        for name in NAMES:
-            values, others = getattr(ours, name), getattr(theirs, name)
-            gained = paired_bootstrap(values, others)
-            found[name] = {
-                "share": gained.first,
-                "interval": list(mean_interval(values)),
-                "mean_box": gained.second,
-                "gained": [gained.difference, gained.low, gained.high],
+        own, mean_box, gained = shares_of(ours), shares_of(theirs), gains(ours, theirs)
+        return {
+            name: {
+                "share": own[name][0],
+                "interval": own[name][1:],
+                "mean_box": mean_box[name][0],
+                "gained": gained[name],
             }
-        return found
+            for name in NAMES
+        }
 
     def __str__(self) -> str:
         data = self.info["data"]

@@ -80,3 +80,24 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean of one value per picture, under resampling of the pictures."""
     compared = paired_bootstrap(values, np.zeros_like(values))
     return compared.low, compared.high
+
+
+def shares_of(judged: Judged) -> dict[str, list[float]]:
+    """Right classes, boxes (the class given), both, and both in five guesses: ``{"box": [share, low, high], ...}``.
+
+    The 95 % intervals are those under resampling of the pictures.
+    """
+    return {name: [float(np.nanmean(values)), *mean_interval(values)] for name, values in _by_name(judged)}
+
+
+def gains(ours: Judged, theirs: Judged) -> dict[str, list[float]]:
+    """For each of `NAMES` the difference of the shares and its 95 % interval, the pictures resampled for both alike."""
+    found = {}
+    for (name, values), (_, others) in zip(_by_name(ours), _by_name(theirs)):
+        gained = paired_bootstrap(values, others)
+        found[name] = [gained.difference, gained.low, gained.high]
+    return found
+
+
+def _by_name(judged: Judged) -> list[tuple[str, np.ndarray]]:
+    return [(name, getattr(judged, name)) for name in NAMES]

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import normalize, resize, to_dtype
 from course_utils.bundle import read_bundle
 from course_utils.errors import CourseError, DataError
 from course_utils.networks.families import Renormalized, parts_of, untrained
-from course_utils.networks.files import downloaded_weights, load_strictly, read_weights
+from course_utils.networks.files import downloaded_weights, input_of, load_strictly, read_weights
 from course_utils.networks.standin import INPUT, StandIn
 from course_utils.paths import data_dir, repo_root
 
@@ -40,6 +40,8 @@ class Stage:
 
 class Backbone(nn.Module):
     """A classifier that can be cut into stages; the stages run one after the other are the network.
+
+    (Where a network wants pictures of another normalization than `preprocess` gives, the first stage sees to it.)
 
     Parameters
     ----------
@@ -250,13 +252,12 @@ def _of_torchvision(name: str, weights: str | Path | None, random: bool) -> Back
             "classification network of torchvision, such as alexnet, resnet18, squeezenet1_0 or vgg16."
         )
     pretrained = torchvision.models.get_model_weights(name).DEFAULT
-    usual = pretrained.transforms()
-    size = usual.crop_size[0]
-    network = untrained(name, size)
+    size, mean, std = input_of(pretrained)
+    network = untrained(name, size, drawn=random)
     parts = parts_of(name, network)
-    if (tuple(usual.mean), tuple(usual.std)) != (MEAN, STD):
+    if (mean, std) != (MEAN, STD):
         first = next(iter(parts))
-        parts[first] = [Renormalized((MEAN, STD), (usual.mean, usual.std)), *parts[first]]
+        parts[first] = [Renormalized((MEAN, STD), (mean, std)), *parts[first]]
     if not random:
         path = _placed(weights) if weights is not None else downloaded_weights(name)
         load_strictly(network, read_weights(path), path)

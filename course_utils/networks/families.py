@@ -14,11 +14,14 @@ Parts = dict[str, list[nn.Module]]
 """From each stage's name to the modules that lead there from the stage before; the last ones give class scores."""
 
 
-def untrained(name: str, size: int) -> nn.Module:
-    """The network as torchvision builds it for pictures of ``size`` pixels a side, with random parameters."""
+def untrained(name: str, size: int, *, drawn: bool = True) -> nn.Module:
+    """The network as torchvision builds it for pictures of ``size`` pixels a side, with random parameters.
+
+    ``drawn=False``: with any, for they will be replaced; drawing those of two old networks takes long.
+    """
     more = {}
     if name in ("googlenet", "inception_v3"):  # as torchvision builds them to take its pretrained parameters
-        more = {"transform_input": True, "aux_logits": True, "init_weights": False}
+        more = {"transform_input": True, "aux_logits": True, "init_weights": drawn}
     if name.startswith("vit"):
         more = {"image_size": size}
     return torchvision.models.get_model(name, weights=None, **more)

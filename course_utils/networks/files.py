@@ -5,6 +5,7 @@ import pickle
 import re
 import struct
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -18,6 +19,11 @@ from torch import Tensor, nn
 from course_utils.errors import CourseError, DataError
 
 KINDS = "safetensors, a state dict saved by torch.save, or npz"
+_OLDER = (  # densenet; vision transformers
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),
+    (re.compile(r"(\.mlp)\.linear_1\."), r"\1.0."),
+    (re.compile(r"(\.mlp)\.linear_2\."), r"\1.3."),
+)
 _HASHED = re.compile(r"-([0-9a-f]{8,})\.pth$")  # torchvision's file names end in the beginning of their SHA-256
 
 
@@ -91,9 +97,10 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
     """Give the network these parameters, all of them or none.
 
     Raises `DataError` that lists what is missing, too many, of another shape, or no number. Counters of batches may be
-    missing, as in older files of torchvision.
+    missing, and names may be older ones, as in some files of torchvision.
     """
     own = network.state_dict()
+    state = {name if name in own else _renamed(name): value for name, value in state.items()}
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unknown = [name for name in state if name not in own]
     wrong = []
@@ -112,11 +119,26 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
             f"{path} is no file of {type(network).__name__} with these layers: {'; '.join(told)}. "
             "Nothing was loaded; choose the file of this very network."
         )
-    network.load_state_dict(own | dict(state))
+    whole = OrderedDict(own | state)
+    whole._metadata = own._metadata  # by which some networks of torchvision tell their versions
+    network.load_state_dict(whole)
+
+
+def _renamed(name: str) -> str:
+    """What a parameter is called today that has an older name in torchvision's files."""
+    for old, new in _OLDER:
+        name = old.sub(new, name)
+    return name
 
 
 def _some(lines: list[str]) -> str:
     return ", ".join(lines[:3]) + (", ..." if len(lines) > 3 else "")
+
+
+def input_of(weights: torchvision.models.WeightsEnum) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
+    """Side of the pictures, mean and deviation of their RGB values, that a set of pretrained parameters wants."""
+    usual = weights.transforms()
+    return usual.crop_size[0], tuple(usual.mean), tuple(usual.std)
 
 
 def downloaded_weights(name: str) -> Path:
@@ -125,8 +147,10 @@ def downloaded_weights(name: str) -> Path:
     Raises `CourseError` that says which file goes where if there is none and it cannot be downloaded, `DataError` if
     its content is not what its name says.
     """
-    choices = list(torchvision.models.get_model_weights(name))
-    choices.sort(key=lambda one: one is not torchvision.models.get_model_weights(name).DEFAULT)
+    usual = torchvision.models.get_model_weights(name).DEFAULT
+    # some have others beside it that take pictures of another size or normalization
+    choices = [one for one in torchvision.models.get_model_weights(name) if input_of(one) == input_of(usual)]
+    choices.sort(key=lambda one: one is not usual)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     paths = [folder / Path(one.url).name for one in choices]
     path = next((one for one in paths if one.exists()), paths[0])

@@ -6,13 +6,14 @@ from course_utils.pose.geometry import (
     crops,
     denormalize,
     diameter,
+    facing,
     grown,
     joint_boxes,
     joint_sides,
     mirrored,
     normalize,
 )
-from course_utils.pose.measures import LIMB_ENDS, LIMB_KINDS, Shares, pck, pcp, shares
+from course_utils.pose.measures import LIMB_ENDS, LIMB_KINDS, Shares, pck, pcp, right_if_exchanged, shares
 from course_utils.pose.people import People
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "crops",
     "denormalize",
     "diameter",
+    "facing",
     "grown",
     "joint_boxes",
     "joint_sides",
@@ -32,5 +34,6 @@ __all__ = [
     "normalize",
     "pck",
     "pcp",
+    "right_if_exchanged",
     "shares",
 ]

@@ -48,14 +48,18 @@ class Poses(Measured):
         return [stage_shares(found, self.joints) for found in self.found]
 
     @cached_property
+    def gains(self) -> dict[str, dict[str, Shares]]:
+        """``stage 2 less stage 1`` and so on: what each stage `gained` over the one before."""
+        steps = enumerate(pairwise(self.found), 1)
+        return {f"stage {k + 1} less stage {k}": gained(after, before, self.joints) for k, (before, after) in steps}
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """For ``stage 1`` and so on what `stages` has, as [mean, low, high]; and ``n_persons``.
 
-        Likewise for ``stage 2 less stage 1`` and so on what `gained` has.
+        Likewise what `gains` has.
         """
-        named = {f"stage {k}": stage for k, stage in enumerate(self.stages, 1)}
-        for k, (before, after) in enumerate(pairwise(self.found), 1):
-            named[f"stage {k + 1} less stage {k}"] = gained(after, before, self.joints)
+        named = {f"stage {k}": stage for k, stage in enumerate(self.stages, 1)} | self.gains
         return {"n_persons": len(self.joints)} | {
             key: {name: list(astuple(one)) for name, one in value.items()} for key, value in named.items()
         }
@@ -65,11 +69,9 @@ class Poses(Measured):
         lines = [f"{self.info['label']} on {data['name']}/{data['split']}: {len(self.joints)} persons, boxes given"]
         lines += ["".join([f"{'':12s}", *(f"{f'stage {k}':>24s}" for k in range(1, len(self.stages) + 1))])]
         lines += ["".join([f"{name:12s}", *(f"{stage[name]!s:>24s}" for stage in self.stages)]) for name in names]
-        for key, value in self.metrics.items():
-            if "less" in key:
-                lines += [
-                    f"{key}: " + ", ".join("{} {:+.3f} ({:+.3f} to {:+.3f})".format(*(n, *v)) for n, v in value.items())
-                ]
+        for step, gain in self.gains.items():
+            told = (f"{name} {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})" for name, one in gain.items())
+            lines += [f"{step}: {', '.join(told)}"]
         lines += [f"in brackets 95 % intervals over persons; {self.seconds_per_image:.2g} s per person"]
         if seen := self.info["learned_from_too"]:
             lines += [f"Beware: the system was trained on {seen} of these images."]

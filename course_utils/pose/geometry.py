@@ -42,6 +42,14 @@ def diameter(joints: Tensor) -> Tensor:
     return (joints[..., SHOULDER, :2] - joints[..., HIP, :2]).norm(dim=-1)
 
 
+def facing(joints: Tensor) -> Tensor:
+    """From where persons ``(N, 14, 2 or more)`` are seen: above 0 from the front, below 0 from behind, near 0 aside.
+
+    It is how far the left shoulder is to the right of the right one in the picture, in torso diagonals ``(N,)``.
+    """
+    return (joints[:, SHOULDER, 0] - joints[:, MIRROR[SHOULDER], 0]) / diameter(joints)
+
+
 def joint_sides(joints: Tensor, sigma: float, smallest: Tensor) -> Tensor:
     """Sides of the squares about the joints: ``sigma`` torso diagonals.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course_utils.joints import JOINTS
-from course_utils.pose.geometry import diameter
+from course_utils.pose.geometry import MIRROR, diameter
 
 LIMB_KINDS = {
     "head": (("neck", "head_top"),),
@@ -56,6 +56,17 @@ def pck(found: Tensor, joints: Tensor, alpha: float = 0.2) -> Tensor:
     torso = diameter(joints.masked_fill(joints[..., 2:] == 0, torch.nan))
     hit = off <= alpha * torso[:, None]
     return hit.float().masked_fill((joints[..., 2] == 0) | torso.isnan()[:, None], torch.nan)
+
+
+def right_if_exchanged(found: Tensor, joints: Tensor) -> Tensor:
+    """Which of the left and right joints that `pck` misses would be found if left and right were exchanged.
+
+    Arguments as in `pck`. Returns float ``(N, 14)``: 1 yes, 0 no, NaN where the joint was found, is absent, or has no
+    other side.
+    """
+    missed = pck(found, joints) == 0
+    missed[:, [number for number, other in enumerate(MIRROR) if number == other]] = False
+    return pck(found[:, MIRROR], joints).masked_fill(~missed, torch.nan)
 
 
 @dataclass(frozen=True)
