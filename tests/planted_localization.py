@@ -94,4 +94,18 @@ TABLE = [
         '        return "backbone"',
         "test_localization_system.py::test_another_backbone_is_another_key",
     ),
+    Mutation(
+        "features of a network without normalization are left as they are",
+        "detectors/localization.py",
+        "            self.model.scale.copy_(at.square().mean().sqrt())\n",
+        "            pass\n",
+        "test_localization_system.py::test_features_of_networks_without_normalization_are_scaled",
+    ),
+    Mutation(
+        "everything is trained on new heads",
+        "detectors/localization.py",
+        "        if not (self.joint and self.random):\n",
+        "        if not self.joint:\n",
+        "test_localization_system.py::test_joint_training_begins_with_trained_heads_unless_the_network_is_random",
+    ),
 ]

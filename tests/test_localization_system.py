@@ -11,8 +11,8 @@ from course_utils.detectors.base import learning_key
 from course_utils.detectors.localization import Localization
 from course_utils.errors import CourseError
 from course_utils.experiments import localization_photographs as photographs
-from course_utils.experiments.localization import SolvedLocalization, details, systems
-from course_utils.localization import NAMES, proper, to_pixels
+from course_utils.experiments.localization import AtOnce, SolvedLocalization, details, systems
+from course_utils.localization import NAMES, examples, proper, to_pixels
 from course_utils.localization.evaluation import evaluate
 from course_utils.metrics import paired_bootstrap
 from course_utils.networks import open_backbone
@@ -98,6 +98,8 @@ def test_joint_training_begins_with_trained_heads_unless_the_network_is_random()
     for name in ("box.layers.1.weight", "what.weight"):
         assert torch.allclose(heads[name], still[name], atol=1e-6)
         assert not torch.allclose(heads[name], fresh[name], atol=1e-6)
+    at_once = AtOnce(**how, joint=True, epochs=1, joint_rate=1e-9).fit(data).model.state_dict()
+    assert at_once["what.weight"].abs().max() < 1e-6  # as it begins
     random = Localization(**how, random=True, joint=True, epochs=1, joint_rate=1e-9).fit(data).model.state_dict()
     assert random["what.weight"].abs().max() < 1e-6  # as it begins
 
@@ -106,6 +108,17 @@ def test_a_vision_transformers_box_is_read_from_its_vector():
     data = Rectangles(4, **ONE)
     system = Localization(backbone="vit_b_32", random=True, hidden=0, epochs=1).fit(data)
     assert system.parameters["model.box.layers.1.weight"].shape == (4, 768)
+
+
+def test_features_of_networks_without_normalization_are_scaled():
+    data = Rectangles(8, **ONE)
+    scaled = Localization(backbone="squeezenet1_1", random=True, hidden=0, epochs=1).fit(data).model
+    plain = Localization(random=True, hidden=0, epochs=1).fit(data).model
+    assert plain.normalizes and plain.scale == 1 and not scaled.normalizes
+    at = torch.cat([scaled.features(one.pixels)[0] for one in (examples(data, 224), examples(data, 224).mirrored())])
+    assert torch.allclose(scaled.scale, at.square().mean().sqrt(), rtol=1e-4)
+    top = torch.zeros(16, scaled.what.in_features)
+    assert torch.allclose(scaled.heads(at, top)[0], scaled.box(at / scaled.scale))
 
 
 def test_same_seed_same_parameters():
@@ -151,7 +164,7 @@ def test_wrong_settings_are_told():
 
 def test_the_experiment_compares_what_its_notebook_draws():
     there = systems()
-    assert len(there) == 7 * 4 + 12
+    assert len(there) == 7 * 4 + 15
     assert len({(type(one).system, str(one.config)) for one in there}) == len(there)
 
 
@@ -177,18 +190,31 @@ def test_details_hold_paired_gains_over_the_rows_that_the_notebook_names():
         experiment_row(0.5, draw=4),
         experiment_row(0.8, draw=5, joint=True),
         experiment_row(0.4, draw=6, random=True, joint=True),
+        experiment_row(0.7, draw=7, joint=True, system="localization_at_once"),
     ]
     found = details([row for row, _ in made])
     assert [list(one["gain"]) for one in found] == [
-        [], ["random fc7 0", "pretrained conv5 0"], [], ["random all 0"], ["pretrained heads 0", "random all 0"], [],
+        [],
+        ["random fc7 0", "pretrained conv5 0"],
+        [],
+        ["random all at once 0"],
+        ["pretrained heads 0", "random all at once 0"],
+        [],
+        ["pretrained heads 0", "pretrained heads, then all 0", "random all at once 0"],
     ]  # fmt: skip
     hits = [hit.astype(float) for _, hit in made]
-    for mine, name, other in ((1, "random fc7 0", 2), (1, "pretrained conv5 0", 0), (4, "pretrained heads 0", 3)):
+    for mine, name, other in (
+        (1, "random fc7 0", 2),
+        (1, "pretrained conv5 0", 0),
+        (6, "pretrained heads, then all 0", 4),
+    ):
         difference, low, high = found[mine]["gain"][name]["box"]
         assert difference == pytest.approx(hits[mine].mean() - hits[other].mean())
         by_hand = paired_bootstrap(hits[mine], hits[other])
         assert (low, high) == (by_hand.low, by_hand.high)
-    assert found[3]["box"][0] == pytest.approx(hits[3].mean()) and found[3]["gain"]["random all 0"]["label"] == [
+    assert found[3]["box"][0] == pytest.approx(hits[3].mean()) and found[3]["gain"]["random all at once 0"][
+        "label"
+    ] == [
         0,
         0,
         0,
@@ -221,7 +247,10 @@ def test_with_real_weights_on_photographs(shared, tmp_path):
     weights = shared / "data" / "squeezenet_v1_0_imagenet" / "squeezenet1_0_torchvision_keys.npz"
     data = open_dataset(folder, "holdout")
     data.ids = data.ids[:24]
-    system = Localization(backbone="squeezenet1_0", weights=str(weights), hidden=0, epochs=200).fit(data)
+    system = Localization(backbone="squeezenet1_0", weights=str(weights), epochs=200).fit(data)
     found = evaluate(system, data, store=Store(tmp_path))
+    boxes = torch.stack([one["boxes"][0] for one in found.row.detections])
+    # SqueezeNet has no normalization; without a scale the head's units die, and every picture gets the same box
+    assert system.model.scale > 10 and (boxes[:, 0] / boxes[:, 2]).std() > 0.02
     assert found.metrics["label"]["share"] > 0.8  # learned by heart: the pictures are those of the training
     assert found.row.info["learned_from_too"] == len(found.row.targets)

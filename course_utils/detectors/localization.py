@@ -151,6 +151,8 @@ class Localization(Detector):
         turned = data.mirrored()
         sides = [self.model.features(each.pixels) for each in (data, turned)]
         at, top = (torch.cat(both) for both in zip(*sides))
+        if not self.model.normalizes:
+            self.model.scale.copy_(at.square().mean().sqrt())
         boxes, labels = torch.cat((data.boxes, turned.boxes)), torch.cat((data.labels, turned.labels))
 
         def batches(rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:

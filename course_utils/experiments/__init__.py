@@ -53,6 +53,12 @@ EXPERIMENTS = {
         15,
         details="course_utils.experiments.localization:details",
     ),
+    "localization_photographs": Experiment(
+        "course_utils.experiments.localization_photographs:run",
+        "localization on photographs of yours, with SqueezeNet's ImageNet weights: heads or all",
+        30,
+        details="course_utils.experiments.localization_photographs:details",
+    ),
     "overfeat": Experiment(
         "course_utils.experiments.overfeat:run",
         "OverFeat on ToyVOC: seeds, random weights, offsets, sizes, merging",
@@ -114,7 +120,8 @@ def write_results(name: str, rows: "Sequence[Row]") -> Path:
 
     NaN, where there was nothing to measure, becomes null.
     """
-    summaries = [summary(row) for row in rows]
+    # a row that came from the store notes the command that made it there
+    summaries = [summary(row) | {"command": f"course experiment {name}"} for row in rows]
     if EXPERIMENTS[name].details:
         for one, more in zip(summaries, _function(EXPERIMENTS[name].details)(rows), strict=True):
             one["details"] = more

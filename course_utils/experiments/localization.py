@@ -1,8 +1,8 @@
 """Where may a box head be attached, and what do pretrained weights and joint training bring? On ToyVOC's close-ups.
 
 Stages: linear heads, solved, at each stage of the stand-in, pretrained and with random weights of three seeds.
-Training: heads alone or everything, from pretrained or random weights, three seeds each. Two processes, one thread
-each.
+Training: heads alone, or everything, from pretrained or random weights, three seeds each; of the pretrained network
+everything after the heads, and at once. Two processes, one thread each.
 """
 
 from collections.abc import Sequence
@@ -57,16 +57,23 @@ class SolvedLocalization(Localization):
         head.load_state_dict({"weight": weight, "bias": bias})
 
 
+class AtOnce(Localization):
+    """Everything is trained from the beginning, with new heads on a pretrained network."""
+
+    system = "localization_at_once"
+
+    def _train_heads(self, data: Examples) -> None:
+        """Left out."""
+
+
 def systems() -> list[Localization]:
     """All that is compared, untrained, in the order of the rows."""
     solved = [SolvedLocalization(stage=stage) for stage in STAGES]
     solved += [SolvedLocalization(stage=stage, random=True, seed=seed) for stage in STAGES for seed in SEEDS]
-    trained = [
-        Localization(random=random, joint=joint, seed=seed)
-        for random in (False, True)
-        for joint in (False, True)
-        for seed in SEEDS
-    ]
+    trained = [Localization(seed=seed) for seed in SEEDS]
+    trained += [Localization(joint=True, seed=seed) for seed in SEEDS]
+    trained += [AtOnce(joint=True, seed=seed) for seed in SEEDS]
+    trained += [Localization(random=True, joint=joint, seed=seed) for joint in (False, True) for seed in SEEDS]
     return solved + trained
 
 
@@ -86,8 +93,8 @@ def details(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """`shares_of` each row, and its `gains` over others: ``{"gain": {"random heads 0": {"box": ..., ...}, ...}}``.
 
     Linear heads are compared with the random networks at the same stage, and with the same network at conv5; whole
-    systems with the heads alone, and with the random beginning, of the same seed; pretrained heads also with the random
-    networks of which all was trained.
+    systems with the heads alone, with training in two steps, and with the random beginning, of the same seed;
+    pretrained heads also with the random networks of which all was trained.
     """
     judged = [judge(row.detections, row.targets) for row in rows]
     named = {_name(row): one for row, one in zip(rows, judged, strict=True)}
@@ -101,7 +108,12 @@ def details(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _name(row: Row) -> tuple[str, str, int]:
     """Beginning, what was trained (or the stage of solved heads), seed."""
     config = row.info["config"]
-    part = config["stage"] if row.info["system"] == SolvedLocalization.system else "all" if config["joint"] else "heads"
+    if row.info["system"] == SolvedLocalization.system:
+        part = config["stage"]
+    elif not config["joint"]:
+        part = "heads"
+    else:  # of a random network everything is trained at once
+        part = "all at once" if config["random"] or row.info["system"] == AtOnce.system else "heads, then all"
     return "random" if config["random"] else "pretrained", part, config["seed"]
 
 
@@ -115,10 +127,12 @@ def _others(name: tuple[str, str, int]) -> list[tuple[str, str, int]]:
         if part != "conv5":
             others += [(begin, "conv5", seed)]
         return others
-    if part == "all":
+    if part != "heads":
         others += [(begin, "heads", seed)]
+    if part == "all at once":
+        others += [(begin, "heads, then all", seed)]
     if begin == "pretrained":
-        others += [("random", part, seed)]
+        others += [("random", "heads" if part == "heads" else "all at once", seed)]
         if part == "heads":
-            others += [("random", "all", other) for other in SEEDS]
+            others += [("random", "all at once", other) for other in SEEDS]
     return others

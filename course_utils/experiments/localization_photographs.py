@@ -26,7 +26,7 @@ PRETRAINED = {"backbone": "squeezenet1_0", "weights": WEIGHTS}
 JOINT_RATE = 0.002  # not tuned: a fifth of the heads', for SqueezeNet has no normalization that bounds its steps
 SETTINGS: dict[str, dict[str, Any]] = {
     "heads": PRETRAINED,
-    "heads, then all": PRETRAINED | {"joint": True, "joint_rate": JOINT_RATE},
+    "heads, then all": PRETRAINED | {"joint": True, "joint_rate": JOINT_RATE, "epochs": 8},
     "random weights, heads": {"backbone": "squeezenet1_0", "random": True},
     "toys' stand-in, heads": {},
 }

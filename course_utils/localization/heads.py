@@ -104,6 +104,12 @@ class Localizer(nn.Module):
         Where the head of the classes is attached; None: the last stage.
     specific : bool
         A box for each class.
+
+    Attributes
+    ----------
+    scale : Tensor
+        What the box head divides its features by: 1, or whatever brings those of a network without normalization to
+        a size at which the head's units survive the first steps.
     """
 
     def __init__(
@@ -120,10 +126,17 @@ class Localizer(nn.Module):
         self.lower, self.upper = backbone.layers(None, stage), backbone.layers(stage, top or backbone.stages[-1].name)
         self._backbone = (backbone,)  # in a tuple, so that its parameters are not registered twice
         at, top_features = self.features(torch.zeros(1, 3, backbone.input_size, backbone.input_size, dtype=torch.uint8))
+        self.register_buffer("scale", torch.ones(()))
         self.box = BoxHead(at.numel(), n_classes if specific else 0, hidden)
         self.what = nn.Linear(top_features.numel(), n_classes)
         nn.init.zeros_(self.what.weight)
         nn.init.zeros_(self.what.bias)
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether there is normalization below the box head, as in all networks since 2015."""
+        norms = nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm
+        return any(isinstance(module, norms) for module in self.lower.modules())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes as `BoxHead` gives them, and class scores ``(N, n_classes)``, of preprocessed pictures."""
@@ -132,7 +145,7 @@ class Localizer(nn.Module):
 
     def heads(self, at: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
         """The same from what `features` gives."""
-        return self.box(at), self.what(top.flatten(1))
+        return self.box(at / self.scale), self.what(top.flatten(1))
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
