@@ -89,7 +89,10 @@ def test_heads_alone_leave_the_network_as_it_was_and_joint_training_does_not():
         assert not torch.equal(system.model.state_dict()["box.layers.1.weight"], begin["box.layers.1.weight"])
 
 
-def test_joint_training_begins_with_trained_heads_unless_the_network_is_random():
+def test_joint_training_begins_with_trained_heads_unless_the_network_is_random(monkeypatch):
+    monkeypatch.setattr(
+        Localization, "_backbone", lambda self: open_backbone(random=True)
+    )  # stands for a pretrained one
     data = Rectangles(16, **ONE)
     how = {"hidden": 0, "stage": "conv2", "resume": False}
     heads = Localization(**how).fit(data).model.state_dict()
